@@ -1,0 +1,1 @@
+"""The physics and the networks. Knows no web and no queue."""

@@ -1,0 +1,90 @@
+"""What every density model and every potential offers; `tests/models/contract.py` holds the laws they obey.
+
+A model is loaded once, answers batches, and keeps no state between calls. Structures come as `rhocast.structure.Structure`;
+units are Å, eV, e/Å³ throughout (`docs/conventions.md`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rhocast.model_info import ModelInfo, Property
+from rhocast.structure import Structure
+
+FloatArray = NDArray[np.float64]
+GridShape = tuple[int, int, int]
+
+
+class OutOfMemory(Exception):
+    """A batch did not fit the device; the worker splits it and lowers its budget."""
+
+
+class DensityField(Protocol):
+    """Electron density of one structure, known everywhere in space."""
+
+    @property
+    def n_electrons(self) -> float:
+        """Exact integral of the field over the cell (a molecule: over all space), in electrons."""
+        ...
+
+    def on_grid(self, shape: GridShape) -> FloatArray:
+        """Point values in e/Å³, [n0, n1, n2]; point (i, j, k) lies at i/n0·a + j/n1·b + k/n2·c."""
+        ...
+
+    def at_points(self, points: FloatArray) -> FloatArray:
+        """Values in e/Å³ at Cartesian points in Å, [n_points, 3] → [n_points]."""
+        ...
+
+
+@runtime_checkable
+class DensityModel(Protocol):
+    """Structure → density."""
+
+    @property
+    def info(self) -> ModelInfo: ...
+
+    def fields(self, structures: Sequence[Structure]) -> list[DensityField]:
+        """The density of each structure, as if it had been asked for alone.
+
+        Raises:
+            UnsupportedByModel: If a structure has an element that the model does not cover.
+            OutOfMemory: If the batch does not fit.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class PotentialPrediction:
+    """What a potential says of one structure.
+
+    Attributes:
+        energy: Total energy of the cell (or molecule), eV.
+        forces: −dE/dx, eV/Å, [n_atoms, 3]; None if not asked for.
+        stress: (1/V) dE/dstrain, eV/Å³, [3, 3], tension positive; None if not asked for.
+        magmoms: Magnetic moments, Bohr magnetons, [n_atoms]; None if not asked for.
+    """
+
+    energy: float
+    forces: FloatArray | None = None
+    stress: FloatArray | None = None
+    magmoms: FloatArray | None = None
+
+
+@runtime_checkable
+class Potential(Protocol):
+    """Structure → energy, forces, stress."""
+
+    @property
+    def info(self) -> ModelInfo: ...
+
+    def predict(self, structures: Sequence[Structure], want: frozenset[Property]) -> list[PotentialPrediction]:
+        """Energy, and what else is wanted, of each structure, as if it had been asked for alone.
+
+        Raises:
+            UnsupportedByModel: If a structure lies outside what the model can answer.
+            OutOfMemory: If the batch does not fit.
+        """
+        ...

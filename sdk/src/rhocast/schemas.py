@@ -1,0 +1,270 @@
+"""Every object on the wire, shared by server and client."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+
+from rhocast.model_info import Cost, ModelInfo, Property
+from rhocast.quantity import Quantity
+
+Vector = tuple[float, float, float]
+Matrix = tuple[Vector, Vector, Vector]
+
+StructureFormat = Literal["cif", "poscar", "extxyz", "xyz"]
+STRUCTURE_FORMATS: tuple[StructureFormat, ...] = ("cif", "poscar", "extxyz", "xyz")
+
+DensityFormat = Literal["chgcar", "chg", "cube", "npz"]
+DENSITY_FORMATS: tuple[DensityFormat, ...] = ("chgcar", "chg", "cube", "npz")
+
+
+class Schema(BaseModel):
+    """Base of all wire objects: unknown keys are refused, instances do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class JobStatus(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+    @property
+    def is_final(self) -> bool:
+        return self not in (JobStatus.QUEUED, JobStatus.RUNNING)
+
+
+class Priority(StrEnum):
+    INTERACTIVE = "interactive"
+    BULK = "bulk"
+
+
+class Problem(Schema):
+    """RFC 9457 problem document."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    code: Annotated[str, Field(description="Name of the error class, the same in the SDK")]
+    detail: Annotated[str, Field(description="What was found, what was expected, what to do")]
+    errors: Annotated[list[str] | None, Field(description="One line for each field that is wrong")] = None
+
+
+# --- what is asked -------------------------------------------------------------------------------------------------
+
+
+class PlainStructure(Schema):
+    """Atoms as plain arrays."""
+
+    symbols: Annotated[list[str], Field(description="Chemical symbols, one an atom", min_length=1)]
+    positions: Annotated[list[Vector], Quantity("Å", "Cartesian positions")]
+    cell: Annotated[Matrix | None, Quantity("Å", "Cell vectors, one a row; null for a molecule")] = None
+    charge: Annotated[float, Quantity("e", "Total charge; only 0 is answered")] = 0.0
+
+
+class StructureText(Schema):
+    """Text of a structure file."""
+
+    text: Annotated[str, Field(min_length=1)]
+    format: StructureFormat | None = None
+
+
+class PymatgenStructure(BaseModel):
+    """`Structure.as_dict()` or `Molecule.as_dict()` of pymatgen."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    pymatgen_class: Annotated[Literal["Structure", "Molecule"], Field(alias="@class")]
+    sites: list[dict[str, Any]]
+
+
+def _structure_kind(value: Any) -> str:
+    """Which kind of structure an object is, so that an error speaks of that kind alone."""
+    keys: Any = value if isinstance(value, dict) else vars(value)
+    if "text" in keys:
+        return "text"
+    return "pymatgen" if "@class" in keys or "pymatgen_class" in keys else "plain"
+
+
+AnyStructure = Annotated[
+    Annotated[PlainStructure, Tag("plain")]
+    | Annotated[PymatgenStructure, Tag("pymatgen")]
+    | Annotated[StructureText, Tag("text")],
+    Discriminator(_structure_kind),
+]
+
+
+class GridRequest(Schema):
+    """How the density grid is chosen: at most one of shape, spacing and encut."""
+
+    shape: Annotated[tuple[int, int, int] | None, Field(description="Points along each cell vector")] = None
+    spacing: Annotated[float | None, Quantity("Å", "Largest distance of neighbouring points")] = None
+    encut: Annotated[
+        float | None, Quantity("eV", "Plane-wave cut-off whose fine FFT grid (VASP, PREC=Accurate) is made")
+    ] = None
+
+
+class PredictionRequest(Schema):
+    """What to predict for which structure."""
+
+    structure: AnyStructure
+    want: Annotated[list[Property], Field(min_length=1)] = [Property.DENSITY]
+    model: Annotated[
+        list[str], Field(description="Names of models; each property comes from the first that provides it")
+    ] = []
+    grid: GridRequest = GridRequest()
+    vacuum: Annotated[float, Quantity("Å", "Empty space on each side of a molecule", gt=0, le=50)] = 5.0
+    priority: Priority = Priority.INTERACTIVE
+
+
+# --- what is answered ----------------------------------------------------------------------------------------------
+
+
+class Uncertainty(Schema):
+    """How far to trust a number; `value` is null until the model has a calibrated estimate."""
+
+    value: Annotated[float | None, Quantity("unit of the property", "Expected error")] = None
+    reason: Annotated[str | None, Field(description="Why there is no value")] = None
+
+
+class Provenance(Schema):
+    """Where an answer comes from."""
+
+    model: str
+    weights_sha256: str
+    level_of_theory: str
+    density_kind: str | None = None
+    valence_electrons: Annotated[
+        dict[str, float] | None, Quantity("e", "Electrons counted for each element of this structure")
+    ] = None
+    energy_reference: str | None = None
+    is_conservative: Annotated[bool | None, Field(description="Whether forces are the energy's derivative")] = None
+    code_version: str
+    labels: dict[str, str] = {}
+
+
+class DensityAnswer(Schema):
+    """A density on a grid; the values are artifacts, one a format."""
+
+    n_electrons: Annotated[float, Quantity("e", "Electrons that the density integrates to, exactly")]
+    integral: Annotated[float, Quantity("e", "Integral of the written grid, measured after scaling and rounding")]
+    shape: Annotated[tuple[int, int, int], Field(description="Grid points along each cell vector")]
+    spacing: Annotated[Vector, Quantity("Å", "Distance of neighbouring points along each cell vector")]
+    grid_chosen_by: Annotated[str, Field(description="How the grid was chosen")]
+    scale_factor: Annotated[float, Quantity("1", "Factor that made the sum over the grid exact")]
+    minimum: Annotated[float, Quantity("e/Å³", "Smallest value")]
+    maximum: Annotated[float, Quantity("e/Å³", "Largest value")]
+    mantissa_bits: Annotated[int, Quantity("1", "Mantissa bits kept of the stored float32 values")]
+    provenance: Provenance
+    uncertainty: Uncertainty
+    artifacts: Annotated[dict[str, str], Field(description="URL of the file in each format")] = {}
+
+
+class PotentialAnswer(Schema):
+    """Energy and its derivatives."""
+
+    energy: Annotated[float, Quantity("eV", "Total energy of the cell")]
+    energy_per_atom: Annotated[float, Quantity("eV", "Energy divided by the number of atoms")]
+    forces: Annotated[list[Vector] | None, Quantity("eV/Å", "Forces in the order of the atoms sent")] = None
+    stress: Annotated[Matrix | None, Quantity("eV/Å³", "Stress, tension positive")] = None
+    magmoms: Annotated[list[float] | None, Quantity("μB", "Magnetic moments in the order of the atoms sent")] = None
+    provenance: Provenance
+    uncertainty: Uncertainty
+
+
+class StructureAnswer(Schema):
+    """The structure that was answered for, in the order it was sent."""
+
+    symbols: list[str]
+    positions: Annotated[list[Vector], Quantity("Å", "Cartesian positions")]
+    cell: Annotated[Matrix, Quantity("Å", "Cell vectors, one a row; for a molecule the box of the grid")]
+    is_periodic: bool
+
+
+class Prediction(Schema):
+    """The answer to one request."""
+
+    structure: StructureAnswer
+    density: DensityAnswer | None = None
+    potential: PotentialAnswer | None = None
+
+
+class Job(Schema):
+    """One request and how far it is."""
+
+    id: str
+    status: JobStatus
+    formula: str
+    n_atoms: Annotated[int, Quantity("1", "Number of atoms")]
+    want: list[Property]
+    models: Annotated[dict[str, str], Field(description="Which model answers which property")]
+    priority: Priority
+    created_at: datetime
+    finished_at: datetime | None = None
+    expires_at: datetime
+    was_cached: Annotated[bool, Field(description="Whether all of it was known before it was asked")] = False
+    compute_seconds: Annotated[float | None, Quantity("s", "Time the models took")] = None
+    warnings: list[str] = []
+    error: Problem | None = None
+    result: Prediction | None = None
+    links: dict[str, str] = {}
+
+
+class JobPage(Schema):
+    """A page of jobs, newest first."""
+
+    jobs: list[Job]
+    next: Annotated[str | None, Field(description="URL of the next page")] = None
+
+
+class ModelEntry(Schema):
+    """A model and how many live workers have it loaded."""
+
+    info: ModelInfo
+    n_workers: Annotated[int, Quantity("1", "Live workers that serve it")]
+    is_default_for: list[Property] = []
+
+
+class ModelList(Schema):
+    models: list[ModelEntry]
+
+
+class Health(Schema):
+    status: Literal["ok", "not ready"]
+    version: str
+    checks: Annotated[dict[str, str], Field(description="Each thing that was checked, and what was found")] = {}
+
+
+__all__ = [
+    "DENSITY_FORMATS",
+    "STRUCTURE_FORMATS",
+    "Cost",
+    "DensityAnswer",
+    "DensityFormat",
+    "GridRequest",
+    "Health",
+    "Job",
+    "JobPage",
+    "JobStatus",
+    "ModelEntry",
+    "ModelInfo",
+    "ModelList",
+    "PlainStructure",
+    "PotentialAnswer",
+    "Prediction",
+    "PredictionRequest",
+    "Priority",
+    "Problem",
+    "Property",
+    "Provenance",
+    "PymatgenStructure",
+    "Schema",
+    "StructureAnswer",
+    "StructureFormat",
+    "StructureText",
+    "Uncertainty",
+]
