@@ -1,0 +1,1 @@
+"""The ledger between web and GPU: settings, records, queue, result cache, artifacts. No torch, no FastAPI."""

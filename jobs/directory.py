@@ -1,0 +1,112 @@
+"""Which models live workers have loaded, and what each says of itself."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import redis
+from pydantic import TypeAdapter
+
+from jobs.settings import Settings
+from rhocast.errors import ServiceUnavailable, UnknownModel
+from rhocast.model_info import ModelInfo, Property
+
+_INFO = TypeAdapter(ModelInfo)
+
+HEARTBEAT_SECONDS = 2.0
+SILENCE_SECONDS = 10
+
+
+def info_record(info: ModelInfo) -> dict[str, Any]:
+    return asdict(info)
+
+
+def info_from_record(record: dict[str, Any]) -> ModelInfo:
+    return _INFO.validate_python(record)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model that is or was served."""
+
+    info: ModelInfo
+    n_workers: int
+
+
+class Directory:
+    """The models of the service, as its workers advertise them.
+
+    A model stays known when its last worker goes: requests for it wait in the queue for the next one.
+
+    Args:
+        client: Client of the store.
+        settings: Namespace and lifetime.
+    """
+
+    def __init__(self, client: redis.Redis, settings: Settings) -> None:
+        self._client = client
+        self._prefix = settings.namespace
+        self._ttl = int(settings.job_days * 86_400)
+
+    def advertise(self, worker: str, infos: list[ModelInfo]) -> None:
+        """Says that a worker lives and has these models loaded; to be repeated every HEARTBEAT_SECONDS."""
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.set(f"{self._prefix}:worker:{worker}", json.dumps([info.name for info in infos]), ex=SILENCE_SECONDS)
+        for info in infos:
+            pipeline.hset(f"{self._prefix}:models", info.name, json.dumps(info_record(info)))
+        pipeline.expire(f"{self._prefix}:models", self._ttl)
+        pipeline.execute()
+
+    def withdraw(self, worker: str) -> None:
+        """Says that a worker takes no more work."""
+        self._client.delete(f"{self._prefix}:worker:{worker}")
+
+    def entries(self) -> dict[str, Entry]:
+        """All known models by name, with the number of live workers."""
+        known: Any = self._client.hgetall(f"{self._prefix}:models")
+        workers = list(self._client.scan_iter(f"{self._prefix}:worker:*"))
+        rows: Any = self._client.mget(workers) if workers else []
+        served = [name for row in rows if row for name in json.loads(row)]
+        infos = [info_from_record(json.loads(row)) for row in known.values()]
+        return {info.name: Entry(info, served.count(info.name)) for info in sorted(infos, key=lambda info: info.name)}
+
+
+def chosen_models(entries: dict[str, Entry], want: list[Property], names: list[str]) -> dict[Property, ModelInfo]:
+    """The model that answers each wanted property: the first named that provides it; without names, the default.
+
+    Args:
+        entries: Known models.
+        want: Properties asked for.
+        names: Models asked for, may be empty.
+
+    Raises:
+        ServiceUnavailable: If no worker has ever started.
+        UnknownModel: If a name is not known, or no model provides a property.
+    """
+    if not entries:
+        raise ServiceUnavailable(
+            "found that no worker has started yet; expected at least one; try again in a few seconds"
+        )
+    unknown = [name for name in names if name not in entries]
+    if unknown:
+        raise UnknownModel(f"found no model {unknown[0]!r}; expected one of {', '.join(entries)}")
+    candidates = [entries[name].info for name in names] or [entry.info for entry in defaults_first(entries)]
+    chosen: dict[Property, ModelInfo] = {}
+    # Energy and its derivatives come from one model: those of two do not belong together.
+    for group in ([Property.DENSITY], [one for one in Property if one != Property.DENSITY]):
+        wanted = [one for one in want if one in group]
+        answering = next((info for info in candidates if set(wanted) <= set(info.provides)), None)
+        if wanted and answering is None:
+            offers = "; ".join(f"{info.name}: {', '.join(info.provides)}" for info in candidates)
+            raise UnknownModel(
+                f"found no model for {' and '.join(wanted)}; expected one of what there is "
+                f"({offers}); name another model or want less"
+            )
+        if answering is not None:
+            chosen |= dict.fromkeys(wanted, answering)
+    return chosen
+
+
+def defaults_first(entries: dict[str, Entry]) -> list[Entry]:
+    """Models in the order in which they are taken where none is named: live ones first, then by name."""
+    return sorted(entries.values(), key=lambda entry: (entry.n_workers == 0, entry.info.name))

@@ -1,0 +1,133 @@
+"""Dramatiq on Redis, behind the four things that the service needs of a queue.
+
+One message moves one task key to one worker and comes back if that worker dies: workers keep a lease by heartbeat,
+so a job of three hours and one of 50 ms recover alike. Everything else about a task is in the ledger.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import dramatiq
+import redis
+from dramatiq.brokers.redis import RedisBroker
+from dramatiq.middleware import CurrentMessage, Middleware, SkipMessage
+
+from jobs.settings import Settings
+from rhocast.schemas import Priority
+
+DEAD_LETTER_DAYS = 7
+
+_ACTORS = {Priority.INTERACTIVE: ("predict_interactive", 0), Priority.BULK: ("predict_bulk", 10)}
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """A message in a worker's hand: which task, what it costs, for which model, how urgent."""
+
+    message_id: str
+    key: str
+    cost: float
+    model: str
+    priority: Priority
+
+
+class _DeadLetter(Middleware):
+    """Keeps a message whose handler raised, instead of acknowledging it."""
+
+    def after_process_message(
+        self,
+        broker: dramatiq.Broker,
+        message: dramatiq.broker.MessageProxy,
+        *,
+        result: object = None,
+        exception: BaseException | None = None,
+    ) -> None:
+        if exception is not None:
+            message.fail()
+
+
+class Transport:
+    """Sends task keys to queues.
+
+    Args:
+        client: Client of the store.
+        settings: Namespace and lease.
+    """
+
+    def __init__(self, client: redis.Redis, settings: Settings) -> None:
+        self._client = client
+        self._namespace = f"{settings.namespace}:queue"
+        self.broker = RedisBroker(
+            client=client,
+            namespace=self._namespace,
+            heartbeat_timeout=int(settings.lease_seconds * 1000),
+            # Dramatiq looks for lost workers at this chance per million commands; its default suits thousands a second.
+            maintenance_chance=20_000,
+            dead_message_ttl=DEAD_LETTER_DAYS * 86_400_000,
+            middleware=[CurrentMessage(), _DeadLetter()],
+        )
+
+    @staticmethod
+    def queue_name(model: str, priority: Priority) -> str:
+        return f"{model}.{priority}"
+
+    def send(self, message_id: str, key: str, cost: float, queue: str) -> None:
+        """Puts a task on a queue.
+
+        Args:
+            message_id: Name of the message, by which `holds` finds it.
+            key: Content key of the task.
+            cost: Cost in the model's unit.
+            queue: What `queue_name` gave.
+        """
+        actor, _ = _ACTORS[Priority(queue.rsplit(".", 1)[1])]
+        message = dramatiq.Message(
+            queue_name=queue,
+            actor_name=actor,
+            args=(key, cost),
+            kwargs={},
+            options={"redis_message_id": message_id},
+            message_id=message_id,
+        )
+        # Not `enqueue`, which would give the message a name of its own: the ledger must know it beforehand.
+        self.broker.do_enqueue(queue, message_id, message.encode())
+
+    def holds(self, message_id: str, queue: str) -> bool:
+        """Whether a message waits in its queue or is with a worker."""
+        return bool(self._client.hexists(f"{self._namespace}:{queue}.msgs", message_id))
+
+    def depth(self, queue: str) -> int:
+        """Messages that wait or are with a worker."""
+        return int(self._client.hlen(f"{self._namespace}:{queue}.msgs"))  # type: ignore[arg-type]
+
+    def dead_letters(self, queue: str) -> int:
+        return int(self._client.zcard(f"{self._namespace}:{queue}.XQ"))  # type: ignore[arg-type]
+
+    def serve(self, models: Sequence[str], handle: Callable[[Ticket], bool]) -> None:
+        """Declares the queues of some models and what to do with their messages.
+
+        Args:
+            models: Names of the models whose queues are read.
+            handle: Called in a thread for each message. The message is acknowledged when it returns true, and
+                dead-lettered when it returns false or raises.
+        """
+
+        def act(key: str, cost: float) -> None:
+            message = CurrentMessage.get_current_message()
+            if not isinstance(message, dramatiq.MessageProxy):
+                raise RuntimeError("an actor ran outside a worker")
+            model, priority = message.queue_name.rsplit(".", 1)
+            if not handle(Ticket(message.message_id, key, cost, model, Priority(priority))):
+                message.fail()
+                raise SkipMessage(f"task {key} is dead-lettered")
+
+        for priority, (name, rank) in _ACTORS.items():
+            queue = self.queue_name(models[0], priority)
+            dramatiq.actor(broker=self.broker, actor_name=name, queue_name=queue, priority=rank)(act)
+        for queue in self.queue_names(models):
+            self.broker.declare_queue(queue)
+
+    @classmethod
+    def queue_names(cls, models: Sequence[str]) -> list[str]:
+        """Queues of some models, every priority."""
+        return [cls.queue_name(model, priority) for model in models for priority in Priority]
