@@ -1,0 +1,1 @@
+"""Workers: claim, pack into batches, predict, store. One process a device."""

@@ -1,0 +1,181 @@
+"""One batch from claim to result."""
+
+import gzip
+import json
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import structlog
+
+from jobs.artifacts import ArtifactStore
+from jobs.canonical import structure_from_record
+from jobs.grids import write_grid
+from jobs.ledger import End, Ledger
+from jobs.records import Failure, TaskInput
+from jobs.transport import Ticket
+from jobs.version import code_version
+from models.interface import DensityField, DensityModel, OutOfMemory, Potential, PotentialPrediction
+from rhocast.errors import InvalidField, PredictionFailed, RhocastError, TooLarge, UnknownModel
+from rhocast.structure import Structure
+from workers.batcher import Budgets
+
+SMALL_RESULT_BYTES = 256_000  # larger ones go to the blob store; Redis keeps pointers
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class _Work:
+    ticket: Ticket
+    input: TaskInput
+    structure: Structure
+
+
+class Engine:
+    """Runs batches of tickets on loaded models.
+
+    Args:
+        models: Loaded models by name.
+        ledger: Where tasks are claimed and ended.
+        artifacts: Where grids go.
+        worker: Name of this worker.
+        budgets: Lowered when a batch does not fit the device.
+    """
+
+    def __init__(
+        self,
+        models: Mapping[str, DensityModel | Potential],
+        ledger: Ledger,
+        artifacts: ArtifactStore,
+        worker: str,
+        budgets: Budgets,
+    ) -> None:
+        self._models = models
+        self._ledger = ledger
+        self._artifacts = artifacts
+        self._worker = worker
+        self._budgets = budgets
+
+    def run(self, tickets: Sequence[Ticket]) -> list[bool]:
+        """Runs a batch; for each ticket: whether its message is to be acknowledged (else it is dead-lettered)."""
+        claims = self._ledger.claim(tickets, self._worker, is_shared=len(tickets) > 1)
+        works = [
+            _Work(ticket, claim.input, structure_from_record(claim.input.structure))
+            for ticket, claim in zip(tickets, claims, strict=True)
+            if claim.input is not None
+        ]
+        self._finish(works)
+        return [
+            self.run([ticket])[0] if claim.outcome == "alone" else claim.outcome != "exhausted"
+            for ticket, claim in zip(tickets, claims, strict=True)
+        ]
+
+    def _finish(self, works: Sequence[_Work]) -> None:
+        groups: dict[tuple[str, ...], list[_Work]] = defaultdict(list)
+        for work in works:
+            groups[tuple(sorted(work.input.want))].append(work)
+        for group in groups.values():
+            self._ledger.finish(self._ends(group))
+
+    def _ends(self, works: Sequence[_Work]) -> list[End]:
+        """Ends of works of one model and one set of properties; a bad one never takes its neighbours with it."""
+        start = time.perf_counter()
+        try:
+            results = self._compute(works)
+        except OutOfMemory:
+            return self._split(works)
+        except Exception as error:  # noqa: BLE001  (whatever a model raises belongs to the structure that caused it)
+            if len(works) > 1:
+                return [end for work in works for end in self._ends([work])]
+            return [End(works[0].ticket.key, time.perf_counter() - start, error=_failure(error, works[0]))]
+        seconds = (time.perf_counter() - start) / len(works)
+        return [End(work.ticket.key, seconds, result=result) for work, result in zip(works, results, strict=True)]
+
+    def _split(self, works: Sequence[_Work]) -> list[End]:
+        self._budgets.lower(works[0].input.model, sum(work.ticket.cost for work in works))
+        if len(works) > 1:
+            half = len(works) // 2
+            return self._ends(works[:half]) + self._ends(works[half:])
+        work = works[0]
+        error = TooLarge(
+            f"found that {work.structure.n_atoms} atoms and a grid of {work.input.grid or 'no'} points do not fit the "
+            f"memory of the device for {work.input.model}; expected less; choose a coarser grid or fewer atoms"
+        )
+        return [End(work.ticket.key, 0.0, error=_failure(error, work))]
+
+    def _compute(self, works: Sequence[_Work]) -> list[dict[str, Any]]:
+        model = self._models[works[0].input.model]
+        if any(work.input.weights_sha256 != model.info.weights_sha256 for work in works):
+            raise UnknownModel(
+                f"found that {model.info.name} got new weights after this was asked; expected the same; submit again"
+            )
+        structures = [work.structure for work in works]
+        if isinstance(model, DensityModel):
+            fields = model.fields(structures)
+            return [self._stored_density(work, field) for work, field in zip(works, fields, strict=True)]
+        predictions = model.predict(structures, frozenset(works[0].input.want))
+        return [self._stored_potential(work, answer) for work, answer in zip(works, predictions, strict=True)]
+
+    def _stored_density(self, work: _Work, field: DensityField) -> dict[str, Any]:
+        shape = work.input.grid
+        if shape is None:
+            raise InvalidField("found a density task without a grid; expected one; this is a defect of the service")
+        values = field.on_grid(shape)
+        if not np.isfinite(values).all():
+            raise PredictionFailed(
+                f"found {np.count_nonzero(~np.isfinite(values))} values that are no numbers in the density; "
+                "expected finite ones; report it with the structure"
+            )
+        volume = work.structure.volume
+        summed = float(values.mean(dtype=np.float64)) * volume
+        written: dict[str, Any] = {}
+
+        def fill(path: Any) -> None:
+            grid = write_grid(path, values, field.n_electrons, volume, work.input.mantissa_bits)
+            written.update(integral=grid.integral, minimum=grid.minimum, maximum=grid.maximum)
+
+        name = f"{work.ticket.key}.zarr.zip"
+        self._artifacts.path(name).unlink(missing_ok=True)  # from an attempt that did not end
+        self._artifacts.write(name, fill)
+        return {
+            "n_electrons": field.n_electrons,
+            "scale_factor": field.n_electrons / summed,
+            "artifact": name,
+            "shape": list(shape),
+            "mantissa_bits": work.input.mantissa_bits,
+            "code_version": code_version(),
+            **written,
+        }
+
+    def _stored_potential(self, work: _Work, answer: PotentialPrediction) -> dict[str, Any]:
+        for name in ("energy", "forces", "stress", "magmoms"):
+            value = getattr(answer, name)
+            if value is not None and not np.isfinite(value).all():
+                raise PredictionFailed(
+                    f"found {name} that are no numbers; expected finite ones; report it with the structure"
+                )
+        result: dict[str, Any] = {"energy": answer.energy, "code_version": code_version()}
+        for name in ("forces", "stress", "magmoms"):
+            if name in work.input.want and (value := getattr(answer, name)) is not None:
+                result[name] = value.tolist()
+        text = json.dumps(result).encode()
+        if len(text) <= SMALL_RESULT_BYTES:
+            return result
+        name = f"{work.ticket.key}.json.gz"
+        self._artifacts.write(name, lambda path: path.write_bytes(gzip.compress(text)))  # type: ignore[arg-type]
+        return {"artifact": name}
+
+
+def _failure(error: Exception, work: _Work) -> Failure:
+    if isinstance(error, RhocastError):
+        return Failure(code=type(error).__name__, detail=error.detail)
+    log.error("prediction_failed", model=work.input.model, task=work.ticket.key, exc_info=error)
+    return Failure(
+        code="PredictionFailed",
+        detail=f"found that {work.input.model} raised {type(error).__name__}: {error}; expected an answer; "
+        "report it with the structure",
+    )
