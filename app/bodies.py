@@ -1,0 +1,112 @@
+"""Request bodies: JSON or multipart, bounded before they are read."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import Request
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from app.structures.preflight import decoded
+from rhocast.errors import InvalidField, InvalidRequest, TooLarge, UnsupportedFormat
+from rhocast.schemas import PredictionRequest
+
+_FIELDS = ("want", "model", "format", "shape", "spacing", "encut", "vacuum", "priority")
+
+
+async def read_body(request: Request, max_bytes: int) -> bytes:
+    """The body of a request.
+
+    Raises:
+        TooLarge: If it is longer than `max_bytes`, as soon as that is known.
+    """
+    too_large = TooLarge(
+        f"found a body of more than {max_bytes / 1e6:g} MB; expected a structure file; send one structure a request"
+    )
+    declared = request.headers.get("content-length", "0")
+    if declared.isdigit() and int(declared) > max_bytes:
+        raise too_large
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > max_bytes:
+            raise too_large
+    return bytes(body)
+
+
+async def read_prediction(request: Request, body: bytes) -> PredictionRequest:
+    """What a body asks for.
+
+    Raises:
+        InvalidRequest: If it cannot be read.
+        UnsupportedFormat: If its content type is neither JSON nor multipart.
+        ValidationError: If a field is wrong.
+    """
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type == "application/json":
+        return PredictionRequest.model_validate(_json(body))
+    if content_type == "multipart/form-data":
+        return _from_form(await _form(request, body))
+    raise UnsupportedFormat(
+        f"found content type {content_type or 'none'!r}; expected multipart/form-data with a part named 'file', "
+        "or application/json"
+    )
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        raise InvalidRequest("found JSON that is not UTF-8; expected UTF-8") from error
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest(f"found a body that is not JSON ({error}); expected an object") from error
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a number in JSON")
+
+
+async def _form(request: Request, body: bytes) -> FormData:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield body
+        yield b""
+
+    try:
+        parser = MultiPartParser(request.headers, chunks(), max_files=1, max_fields=50, max_part_size=max(len(body), 1))  # type: ignore[arg-type]
+        return await parser.parse()
+    except (MultiPartException, KeyError, UnicodeDecodeError) as error:
+        reason = getattr(error, "message", str(error))
+        raise InvalidRequest(
+            f"found a multipart body that cannot be read ({reason}); expected a part named 'file'"
+        ) from error
+
+
+def _from_form(form: FormData) -> PredictionRequest:
+    unknown = sorted(set(form) - {*_FIELDS, "file"})
+    if unknown:
+        raise InvalidField(f"found the field {unknown[0]!r}; expected file, {', '.join(_FIELDS)}")
+    upload = form.get("file")
+    if upload is None:
+        raise InvalidField("found no part named 'file'; expected the structure file there: curl -F file=@POSCAR …")
+    content = upload.file.read() if isinstance(upload, UploadFile) else upload.encode()
+    fields: dict[str, Any] = {"structure": {"text": decoded(content), "format": _text(form, "format")}}
+    for name in ("want", "model"):
+        values = [part.strip() for value in form.getlist(name) for part in str(value).split(",") if part.strip()]
+        if values:
+            fields[name] = values
+    grid: dict[str, Any] = {name: _text(form, name) for name in ("spacing", "encut")}
+    if shape := _text(form, "shape"):
+        grid["shape"] = [part.strip() for part in shape.split(",")]
+    fields["grid"] = grid
+    for name in ("vacuum", "priority"):
+        if value := _text(form, name):
+            fields[name] = value
+    return PredictionRequest.model_validate(fields)
+
+
+def _text(form: FormData, name: str) -> str | None:
+    value = form.get(name)
+    if isinstance(value, UploadFile):
+        raise InvalidField(f"found a file in the field {name!r}; expected text")
+    return value or None

@@ -1,0 +1,165 @@
+"""Every error as an RFC 9457 problem document."""
+
+import http
+from collections.abc import Mapping
+from typing import Any
+
+import redis
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from rhocast.errors import (
+    InvalidField,
+    InvalidRequest,
+    RhocastError,
+    ServerError,
+    ServiceUnavailable,
+    StorageFull,
+    TooManyRequests,
+    error_from_problem,
+)
+from rhocast.schemas import Problem
+
+MEDIA_TYPE = "application/problem+json"
+
+log = structlog.get_logger()
+
+
+def problem(error: RhocastError, errors: list[str] | None = None) -> Problem:
+    return Problem(
+        title=http.HTTPStatus(error.status).phrase,
+        status=error.status,
+        code=type(error).__name__,
+        detail=error.detail,
+        errors=errors,
+    )
+
+
+def problem_response(
+    error: RhocastError, errors: list[str] | None = None, headers: Mapping[str, str] | None = None
+) -> JSONResponse:
+    all_headers = dict(headers or {})
+    if isinstance(error, ServiceUnavailable | TooManyRequests | StorageFull):
+        all_headers.setdefault("Retry-After", "5")
+    body = problem(error, errors).model_dump(mode="json", exclude_none=True)
+    return JSONResponse(body, error.status, headers=all_headers, media_type=MEDIA_TYPE)
+
+
+def field_errors(error: RequestValidationError | ValidationError) -> list[str]:
+    """One line for each wrong field: where, what is wrong, what was found."""
+    lines: list[str] = []
+    for item in error.errors():
+        where = ".".join(str(part) for part in item["loc"] if part != "body")
+        found = repr(item.get("input"))
+        lines.append(f"{where or 'body'}: {item['msg']}; found {found[:80]}")
+    return lines
+
+
+def invalid_fields(error: RequestValidationError | ValidationError) -> tuple[RhocastError, list[str]]:
+    lines = field_errors(error)
+    more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
+    return InvalidField(f"found a request whose fields cannot be used: {lines[0]}{more}"), lines
+
+
+def install(app: FastAPI) -> None:
+    """Makes an application answer every error with a problem document."""
+
+    async def rhocast_error(_: Request, error: Exception) -> JSONResponse:
+        return problem_response(error if isinstance(error, RhocastError) else ServerError(str(error)))
+
+    async def validation_error(_: Request, error: Exception) -> JSONResponse:
+        if not isinstance(error, RequestValidationError | ValidationError):
+            raise error
+        return problem_response(*invalid_fields(error))
+
+    async def http_error(_: Request, error: Exception) -> JSONResponse:
+        if not isinstance(error, HTTPException):
+            raise error
+        return problem_response(
+            error_from_problem(
+                "", error.status_code, f"found a request that gives: {error.detail}; see /docs for what is served"
+            ),
+            headers=error.headers,
+        )
+
+    async def store_error(request: Request, error: Exception) -> JSONResponse:
+        log.error("store_unavailable", path=request.url.path, error=str(error))
+        return problem_response(
+            ServiceUnavailable(
+                "found that the job store does not answer; expected it up; nothing was lost: try again in a few seconds"
+            )
+        )
+
+    async def defect(request: Request, error: Exception) -> JSONResponse:
+        log.error("request_failed", path=request.url.path, exc_info=error)
+        return problem_response(ServerError("found a defect of the service; the log has it; report what you sent"))
+
+    app.add_exception_handler(RhocastError, rhocast_error)
+    app.add_exception_handler(RequestValidationError, validation_error)
+    app.add_exception_handler(ValidationError, validation_error)
+    app.add_exception_handler(HTTPException, http_error)
+    app.add_exception_handler(redis.ConnectionError, store_error)
+    app.add_exception_handler(redis.TimeoutError, store_error)
+    app.add_exception_handler(Exception, defect)
+    app.add_middleware(PlainErrorsAsProblems)
+
+
+class PlainErrorsAsProblems:
+    """Rewrites the plain-text errors that Starlette sends by itself (bad ranges) as problem documents.
+
+    Args:
+        app: The application inside.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        start: Message = {}
+        text: list[bytes] = []
+
+        async def rewriting(message: Message) -> None:
+            nonlocal start
+            if message["type"] == "http.response.start" and _is_plain_error(message):
+                start = message
+            elif start and message["type"] == "http.response.body":
+                text.append(message.get("body", b""))
+                if not message.get("more_body", False):
+                    await _problem_for(start, b"".join(text))(scope, receive, send)
+            else:
+                await send(message)
+
+        await self.app(scope, receive, rewriting)
+
+
+def _is_plain_error(message: Message) -> bool:
+    headers = dict(message.get("headers", ()))
+    return message["status"] >= 400 and headers.get(b"content-type", b"").startswith(b"text/plain")
+
+
+def _problem_for(start: Message, text: bytes) -> JSONResponse:
+    kept = {name.decode(): value.decode() for name, value in start["headers"] if name in (b"content-range", b"allow")}
+    detail = text.decode("utf-8", "replace") or "a request that cannot be served"
+    return problem_response(error_from_problem("", start["status"], f"found {detail}"), headers=kept)
+
+
+def documented(*errors: type[RhocastError]) -> dict[int | str, dict[str, Any]]:
+    """`responses=` of a route: the problems it may answer."""
+    by_status: dict[int | str, dict[str, Any]] = {}
+    for error in (*errors, InvalidRequest, ServerError, ServiceUnavailable):
+        by_status.setdefault(
+            error.status,
+            {
+                "description": http.HTTPStatus(error.status).phrase,
+                "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+            },
+        )
+    return by_status

@@ -1,0 +1,33 @@
+"""What a request handler needs, made once when the application starts."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from app.structures.sandbox import Sandbox
+from app.waiting import Waiter
+from jobs.artifacts import ArtifactStore
+from jobs.directory import Directory
+from jobs.ledger import Ledger
+from jobs.settings import Settings
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything behind the routes."""
+
+    settings: Settings
+    ledger: Ledger
+    directory: Directory
+    artifacts: ArtifactStore
+    waiter: Waiter
+    parser: Sandbox
+    converter: Sandbox
+
+
+def services(request: Request) -> Services:
+    return request.app.state.services
+
+
+ServicesDep = Annotated[Services, Depends(services)]

@@ -1,0 +1,1 @@
+"""Structure files, from untrusted bytes to a physical structure."""

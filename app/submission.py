@@ -1,0 +1,190 @@
+"""From a request to a job: parse, choose models and grid, check, key, record, queue."""
+
+import asyncio
+import json
+import secrets
+from datetime import UTC, datetime
+
+from app.grids import chosen_grid
+from app.services import Services
+from app.structures.parsing import parsed
+from app.structures.preflight import check_size, structure_format
+from jobs.canonical import CanonicalStructure, canonical, content_key, structure_record
+from jobs.cost import estimated_edges
+from jobs.directory import chosen_models, info_record
+from jobs.records import JobRecord, TaskInput, TaskOrder
+from jobs.transport import Transport
+from jobs.version import RESULT_SCHEMA
+from rhocast.elements import MAGNETIC_ELEMENTS
+from rhocast.errors import TooLarge, TooManyRequests, UnsupportedByModel
+from rhocast.model_info import ModelInfo, Property
+from rhocast.schemas import PlainStructure, PredictionRequest, PymatgenStructure
+from rhocast.structure import Structure
+
+GridShape = tuple[int, int, int]
+
+
+async def parse_structure(services: Services, request: PredictionRequest) -> Structure:
+    """The structure of a request, read in the sandbox."""
+    given = request.structure
+    settings = services.settings
+    if isinstance(given, PymatgenStructure):
+        kind, content = "pymatgen", given.model_dump_json(by_alias=True)
+        _refuse_many(len(given.sites), settings.max_atoms)
+    elif isinstance(given, PlainStructure):
+        kind, content = "plain", given.model_dump_json()
+        _refuse_many(len(given.symbols), settings.max_atoms)
+    else:
+        kind, content = given.format or structure_format(given.text), given.text
+        await asyncio.to_thread(check_size, content, kind, settings.max_atoms)
+    return await services.parser.run(parsed, kind, content, settings.max_atoms, request.vacuum)
+
+
+async def submit(services: Services, request: PredictionRequest, idempotency_key: str, body_hash: str) -> str:
+    """Accepts a request and returns the id of its job.
+
+    Args:
+        services: What the application has.
+        request: What is asked.
+        idempotency_key: The client's key, empty for none.
+        body_hash: Hash of the request's body.
+
+    Raises:
+        RhocastError: Whatever is wrong with the request; nothing is recorded then.
+    """
+    structure = await parse_structure(services, request)
+    return await asyncio.to_thread(_record, services, request, structure, (idempotency_key, body_hash))
+
+
+def _record(services: Services, request: PredictionRequest, structure: Structure, idempotency: tuple[str, str]) -> str:
+    settings = services.settings
+    want = list(dict.fromkeys(request.want))
+    models = chosen_models(services.directory.entries(), want, request.model)
+    infos = {info.name: info for info in models.values()}
+    for info in infos.values():
+        check_supported(structure, info, want)
+    grid: GridShape | None = None
+    how = ""
+    if Property.DENSITY in models:
+        limit = min(settings.max_points, models[Property.DENSITY].max_points)
+        grid, how = chosen_grid(structure, request.grid, settings.default_spacing, limit)
+    services.artifacts.require_space()
+    form = canonical(structure)
+    orders = [
+        _order(form, info, [one for one in want if models[one] is info], grid, settings.mantissa_bits)
+        for info in infos.values()
+    ]
+    for info in infos.values():
+        _refuse_overload(services, Transport.queue_name(info.name, request.priority))
+    record = JobRecord(
+        id=secrets.token_urlsafe(12),
+        created_at=datetime.now(UTC),
+        structure=structure_record(structure),
+        order=form.order.tolist(),
+        want=want,
+        tasks={order.model: order.key for order in orders},
+        models={str(wanted): info.name for wanted, info in models.items()},
+        grid_chosen_by=how,
+        priority=request.priority,
+        warnings=[line for info in infos.values() for line in warnings_for(structure, info)],
+        infos={name: info_record(info) for name, info in infos.items()},
+    )
+    _refresh_artifacts(services, orders)
+    return services.ledger.submit(record, orders, *idempotency)
+
+
+def _order(
+    form: CanonicalStructure, info: ModelInfo, want: list[Property], grid: GridShape | None, mantissa_bits: int
+) -> TaskOrder:
+    shape = grid if Property.DENSITY in want else None
+    what = {
+        "schema": RESULT_SCHEMA,
+        "model": info.name,
+        "weights": info.weights_sha256,
+        "want": sorted(want),
+        "grid": shape,
+        "mantissa_bits": mantissa_bits if shape else None,
+    }
+    points = shape[0] * shape[1] * shape[2] if shape else 0
+    return TaskOrder(
+        key=content_key(form.structure, what),
+        model=info.name,
+        cost=info.cost.of(estimated_edges(form.structure, info.cutoff), points),
+        input=TaskInput(
+            model=info.name,
+            weights_sha256=info.weights_sha256,
+            structure=structure_record(form.structure),
+            want=want,
+            grid=shape,
+            mantissa_bits=mantissa_bits,
+        ),
+    )
+
+
+def check_supported(structure: Structure, info: ModelInfo, want: list[Property]) -> None:
+    """Refuses what a model says it cannot answer.
+
+    Raises:
+        UnsupportedByModel: If it lacks an element, or stress is wanted of a molecule.
+        TooLarge: If the structure has too many atoms for it.
+    """
+    missing = sorted(set(structure.symbols) - set(info.elements))
+    if missing:
+        raise UnsupportedByModel(
+            f"found {', '.join(missing)}; expected elements that {info.name} covers ({len(info.elements)} of them, "
+            "listed by /v1/models); choose another model"
+        )
+    if structure.n_atoms > info.max_atoms:
+        raise TooLarge(
+            f"found {structure.n_atoms} atoms; expected at most {info.max_atoms} for {info.name}; send a smaller cell"
+        )
+    if Property.STRESS in want and not structure.is_periodic:
+        raise UnsupportedByModel(
+            "found a molecule of which stress is wanted; expected a structure with a cell; "
+            "want something else, or send a cell"
+        )
+
+
+def warnings_for(structure: Structure, info: ModelInfo) -> list[str]:
+    """What a user of this model should know about this structure."""
+    lines: list[str] = []
+    domain = "crystal" if structure.is_periodic else "molecule"
+    if domain not in info.domains:
+        lines.append(
+            f"{info.name} was made for {' and '.join(info.domains)}s, not for a {domain}: do not trust its numbers here"
+        )
+    magnetic = sorted(set(structure.symbols) & MAGNETIC_ELEMENTS)
+    if magnetic and not info.has_spin:
+        lines.append(f"{', '.join(magnetic)} may be magnetic; {info.name} knows no spin")
+    return lines
+
+
+def _refuse_many(n_atoms: int, max_atoms: int) -> None:
+    if n_atoms > max_atoms:
+        raise TooLarge(f"found {n_atoms} atoms; expected at most {max_atoms}; send a smaller cell")
+
+
+def _refuse_overload(services: Services, queue: str) -> None:
+    depth = services.ledger.transport.depth(queue)
+    if depth >= services.settings.max_queued:
+        raise TooManyRequests(
+            f"found {depth} tasks waiting for {queue}; expected fewer than {services.settings.max_queued}; "
+            "try again later"
+        )
+
+
+def _refresh_artifacts(services: Services, orders: list[TaskOrder]) -> None:
+    """Keeps the files of results that are asked for again; forgets results whose file is gone."""
+    for task in services.ledger.tasks([order.key for order in orders]).values():
+        name = (task.result or {}).get("artifact")
+        if name is None:
+            continue
+        if services.artifacts.holds(name):
+            services.artifacts.touch(name)
+        else:
+            services.ledger.forget(task.key)
+
+
+def request_hash(request: PredictionRequest) -> str:
+    """What two requests share if they ask the same, whatever the multipart boundary was."""
+    return json.dumps(request.model_dump(mode="json", by_alias=True), sort_keys=True)

@@ -1,0 +1,126 @@
+"""`python -m app.supervisor`: the whole service on one machine.
+
+Starts the store (unless REDIS_URL names one), workers and the web server, and starts each again if it dies. State is
+in the store and in the artifact folder alone, so nothing here coordinates anything: many machines run the same
+processes against one Redis.
+"""
+
+import argparse
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+
+import structlog
+
+from jobs.embedded import EmbeddedStore
+from jobs.settings import Settings
+
+_STEADY_SECONDS = 30.0
+_LONGEST_PAUSE = 30.0
+_WEB_GRACE_SECONDS = 15
+
+log = structlog.get_logger()
+
+
+class Child:
+    """A process that is started again when it dies, after a pause that grows while it keeps dying.
+
+    Args:
+        name: Name for the log.
+        command: Program and arguments.
+        environment: Its environment.
+    """
+
+    def __init__(self, name: str, command: Sequence[str], environment: dict[str, str]) -> None:
+        self.name = name
+        self._command = list(command)
+        self._environment = environment
+        self._pause = 0.5
+        self._next_start = 0.0
+        self._started = 0.0
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def keep_alive(self) -> None:
+        """Starts the process if it is not running and its pause is over."""
+        if self.process is not None and self.process.poll() is not None:
+            lived = time.monotonic() - self._started
+            self._pause = 0.5 if lived > _STEADY_SECONDS else min(2 * self._pause, _LONGEST_PAUSE)
+            self._next_start = time.monotonic() + self._pause
+            log.warning("child_died", child=self.name, code=self.process.returncode, restart_in=self._pause)
+            self.process = None
+        if self.process is None and time.monotonic() >= self._next_start:
+            self._started = time.monotonic()
+            self.process = subprocess.Popen(self._command, env=self._environment)
+            log.info("child_started", child=self.name, pid=self.process.pid)
+
+    def stop(self, seconds: float) -> None:
+        """Asks the process to end and kills it if it does not within some seconds."""
+        if self.process is None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            log.warning("child_killed", child=self.name)
+            self.process.kill()
+            self.process.wait()
+
+
+def supervise(settings: Settings, host: str, port: int, n_workers: int) -> None:
+    """Runs the service until SIGTERM or SIGINT; then the web stops, workers finish what they hold, the store stops.
+
+    Args:
+        settings: Settings of the service.
+        host: Address that the web server listens on.
+        port: Its port.
+        n_workers: Worker processes; one a device.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    store = None if settings.redis_url else EmbeddedStore(settings.data / "store").start()
+    url = store.url if store else settings.redis_url
+    environment = {**os.environ, "RHOCAST_REDIS_URL": url, "RHOCAST_DATA": str(settings.data.resolve())}
+    web = Child("web", _web_command(host, port), environment)
+    workers = [Child(f"worker-{index}", [sys.executable, "-m", "workers"], environment) for index in range(n_workers)]
+    log.info("service_started", url=f"http://{host}:{port}", store=url)
+    while not stop.wait(0.1):
+        if store is not None:
+            store.keep_alive()
+        for child in (web, *workers):
+            child.keep_alive()
+    web.stop(_WEB_GRACE_SECONDS)
+    for worker in workers:
+        if worker.process is not None:
+            worker.process.terminate()  # all drain at once
+    for worker in workers:
+        worker.stop(settings.drain_seconds + 5)
+    if store is not None:
+        store.stop()
+
+
+def _web_command(host: str, port: int) -> list[str]:
+    return [
+        sys.executable, "-m", "uvicorn", "app.factory:create_app", "--factory", "--host", host, "--port", str(port),
+        "--log-level", "warning", "--timeout-graceful-shutdown", str(_WEB_GRACE_SECONDS - 5),
+    ]  # fmt: skip
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(prog="rhocast serve", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--workers", type=int, default=1)
+    arguments = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
+    supervise(Settings(), arguments.host, arguments.port, arguments.workers)
+
+
+if __name__ == "__main__":
+    main()
