@@ -177,8 +177,8 @@ def comment_line(answer: DensityAnswer) -> str:
     grid = "x".join(map(str, answer.shape))
     return (
         f"rhocast {source.code_version}; model {source.model} sha256 {source.weights_sha256[:16]}; "
-        f"{source.density_kind}; valence {valence}; {source.level_of_theory}; "
-        f"grid {grid}, {answer.grid_chosen_by}, scaled by {answer.scale_factor:.8f}"
+        f"valence {valence}; grid {grid}, {answer.grid_chosen_by}, scaled by {answer.scale_factor:.8f}; "
+        f"{source.level_of_theory}; {source.density_kind}"
     )
 
 

@@ -47,7 +47,11 @@ async def read_prediction(request: Request, body: bytes) -> PredictionRequest:
     if content_type == "application/json":
         return PredictionRequest.model_validate(_json(body))
     if content_type == "multipart/form-data":
-        return _from_form(await _form(request, body))
+        form = await _form(request, body)
+        try:
+            return _from_form(form)
+        finally:
+            await form.close()
     raise UnsupportedFormat(
         f"found content type {content_type or 'none'!r}; expected multipart/form-data with a part named 'file', "
         "or application/json"

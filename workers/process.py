@@ -1,6 +1,7 @@
 """The life of a worker process: warm up, advertise, work, drain."""
 
 import os
+import secrets
 import signal
 import socket
 import threading
@@ -26,13 +27,81 @@ from workers.engine import Engine
 
 _STORE_PATIENCE_SECONDS = 120
 _PRUNE_EVERY_SECONDS = 3600.0
+_TICK_SECONDS = 0.2
 _FCC = np.array([[0.0, 1.0, 1.0], [1.0, 0.0, 1.0], [1.0, 1.0, 0.0]])
 
 log = structlog.get_logger()
 
 
+class WorkerProcess:
+    """Serves models from the queues.
+
+    Args:
+        settings: Settings with the address of the store.
+        models: Loaded models.
+    """
+
+    def __init__(self, settings: Settings, models: Sequence[DensityModel | Potential]) -> None:
+        self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        self._settings = settings
+        self._models = {model.info.name: model for model in models}
+        self._client = connect(settings.redis_url, patience=_STORE_PATIENCE_SECONDS)
+        self._directory = Directory(self._client, settings)
+        self._artifacts = ArtifactStore(settings.artifacts_folder, settings.min_free_bytes)
+        self._ledger = Ledger(self._client, settings)
+        budgets = Budgets(settings.batch_budget)
+        engine = Engine(self._models, self._ledger, self._artifacts, self.name, budgets)
+        self._batcher = Batcher(engine.run, budgets, settings.batch_wait_milliseconds / 1000)
+        self._ledger.transport.serve(list(self._models), self._batcher.handle)
+        self._reader = dramatiq.Worker(
+            self._ledger.transport.broker,
+            queues=set(self._ledger.transport.queue_names(list(self._models))),
+            worker_timeout=settings.poll_milliseconds,
+            worker_threads=settings.worker_threads,
+        )
+        self._reader.queue_prefetch = settings.worker_threads
+        self._chores = [
+            _Chore(HEARTBEAT_SECONDS, self._advertise),
+            _Chore(settings.reconcile_seconds, self._reconcile),
+            _Chore(_PRUNE_EVERY_SECONDS, lambda: self._artifacts.prune(settings.job_days * 86_400)),
+        ]
+
+    def start(self) -> None:
+        """Warms the models up, then takes work."""
+        for model in self._models.values():
+            warm_up(model)
+        self._batcher.start()
+        self._reader.start()
+        log.info("worker_ready", worker=self.name, models=list(self._models))
+
+    def tick(self) -> None:
+        """Does the chores that are due; to be called a few times a second."""
+        for chore in self._chores:
+            chore.run_if_due()
+
+    def stop(self) -> None:
+        """Takes no more work, finishes what is in hand, returns the rest to the queues."""
+        log.info("worker_draining", worker=self.name)
+        self._directory.withdraw(self.name)
+        self._reader.stop(timeout=int(self._settings.drain_seconds * 1000))
+        self._batcher.stop()
+        self._client.close()
+        log.info("worker_stopped", worker=self.name)
+
+    def _advertise(self) -> None:
+        self._directory.advertise(self.name, [model.info for model in self._models.values()])
+
+    def _reconcile(self) -> None:
+        """One worker at a time looks for tasks without a message."""
+        lock = f"{self._settings.namespace}:reconciling"
+        if self._client.set(lock, "1", nx=True, px=int(self._settings.reconcile_seconds * 900)):
+            found = self._ledger.reconcile(older_than=2 * self._settings.reconcile_seconds)
+            if found:
+                log.warning("messages_restored", count=found)
+
+
 def run(settings: Settings, models: Sequence[DensityModel | Potential]) -> None:
-    """Serves models until SIGTERM or SIGINT, then finishes what is in hand.
+    """Serves models until SIGTERM or SIGINT, then drains.
 
     Args:
         settings: Settings with the address of the store.
@@ -41,43 +110,11 @@ def run(settings: Settings, models: Sequence[DensityModel | Potential]) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    name = f"{socket.gethostname()}-{os.getpid()}"
-    client = connect(settings.redis_url, patience=_STORE_PATIENCE_SECONDS)
-    ledger = Ledger(client, settings)
-    artifacts = ArtifactStore(settings.artifacts_folder, settings.min_free_bytes)
-    by_name = {model.info.name: model for model in models}
-
-    budgets = Budgets(settings.batch_budget)
-    engine = Engine(by_name, ledger, artifacts, name, budgets)
-    batcher = Batcher(engine.run, budgets, settings.batch_wait_milliseconds / 1000)
-    ledger.transport.serve(list(by_name), batcher.handle)
-    worker = dramatiq.Worker(
-        ledger.transport.broker,
-        queues=set(ledger.transport.queue_names(list(by_name))),
-        worker_timeout=settings.poll_milliseconds,
-        worker_threads=settings.worker_threads,
-    )
-    worker.queue_prefetch = settings.worker_threads
-    for model in models:
-        warm_up(model)
-    batcher.start()
+    worker = WorkerProcess(settings, models)
     worker.start()
-
-    directory = Directory(client, settings)
-    chores = [
-        _Chore(HEARTBEAT_SECONDS, lambda: directory.advertise(name, [model.info for model in models])),
-        _Chore(settings.reconcile_seconds, lambda: _reconcile(ledger, client, settings)),
-        _Chore(_PRUNE_EVERY_SECONDS, lambda: artifacts.prune(settings.job_days * 86_400)),
-    ]
-    log.info("worker_ready", worker=name, models=list(by_name))
-    while not stop.wait(timeout=0.2):
-        for chore in chores:
-            chore.run_if_due()
-    log.info("worker_draining", worker=name)
-    directory.withdraw(name)
-    worker.stop(timeout=int(settings.drain_seconds * 1000))
-    batcher.stop()
-    log.info("worker_stopped", worker=name)
+    while not stop.wait(timeout=_TICK_SECONDS):
+        worker.tick()
+    worker.stop()
 
 
 def warm_up(model: DensityModel | Potential) -> None:
@@ -107,11 +144,3 @@ class _Chore:
             self._do()
         except (redis.RedisError, RhocastError, OSError) as error:
             log.warning("chore_failed", error=str(error))
-
-
-def _reconcile(ledger: Ledger, client: redis.Redis, settings: Settings) -> None:
-    """One worker at a time looks for tasks without a message."""
-    if client.set(f"{settings.namespace}:reconciling", "1", nx=True, px=int(settings.reconcile_seconds * 900)):
-        found = ledger.reconcile(older_than=2 * settings.reconcile_seconds)
-        if found:
-            log.warning("messages_restored", count=found)
