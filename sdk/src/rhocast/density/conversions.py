@@ -1,0 +1,63 @@
+"""Densities as objects of pymatgen and ASE, which are imported only here and only when asked for."""
+
+# Neither library ships types for what is used here.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+
+from typing import TYPE_CHECKING, Any
+
+from rhocast.density.volumetric import Density
+
+if TYPE_CHECKING:
+    from ase.calculators.vasp import VaspChargeDensity
+    from pymatgen.io.vasp import Chgcar
+
+
+def chgcar_of(density: Density) -> "Chgcar":
+    """A density as pymatgen's Chgcar.
+
+    Args:
+        density: Any density; pymatgen takes every cell as periodic.
+
+    Raises:
+        ImportError: If pymatgen is not installed.
+    """
+    try:
+        from pymatgen.core import Structure  # noqa: PLC0415
+        from pymatgen.io.vasp import Chgcar, Poscar  # noqa: PLC0415
+    except ImportError as error:
+        raise ImportError("pymatgen is not installed; install it with: pip install 'rhocast[pymatgen]'") from error
+    atoms = density.structure
+    structure = Structure(atoms.cell, atoms.symbols, atoms.positions, coords_are_cartesian=True)
+    data = {"total": density.values * atoms.volume}
+    occupancies = {"total": density.augmentation.total if density.augmentation else ()}
+    if density.magnetization is not None:
+        data["diff"] = density.magnetization * atoms.volume
+        occupancies["diff"] = density.augmentation.difference if density.augmentation else ()
+    # pymatgen declares arrays here and means one dictionary by ion.
+    data_aug: dict[str, Any] = {key: dict(enumerate(blocks, start=1)) for key, blocks in occupancies.items()}
+    return Chgcar(Poscar(structure, comment=density.comment or atoms.formula), data, data_aug=data_aug)
+
+
+def vasp_charge_density_of(density: Density) -> "VaspChargeDensity":
+    """A density as ASE's VaspChargeDensity of one frame.
+
+    Args:
+        density: Any density; its augmentation is left out, which ASE keeps as text.
+
+    Raises:
+        ImportError: If ASE is not installed.
+    """
+    try:
+        from ase import Atoms  # noqa: PLC0415
+        from ase.calculators.vasp import VaspChargeDensity  # noqa: PLC0415
+    except ImportError as error:
+        raise ImportError("ASE is not installed; install it with: pip install 'rhocast[ase]'") from error
+    atoms = density.structure
+    converted = VaspChargeDensity(None)
+    converted.atoms.append(
+        Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.is_periodic)
+    )
+    converted.chg.append(density.values.copy())
+    if density.magnetization is not None:
+        converted.chgdiff.append(density.magnetization.copy())
+    return converted
