@@ -28,6 +28,7 @@ RFC 9457 problem document; the client raises the same class with the same senten
     ├── ServerError (500)
     │   ├── PredictionFailed             the model raised
     │   ├── WorkerLost                   the job killed its worker at every delivery
+    │   ├── UnusableWeights              weights that are missing or not the catalogue's
     │   ├── ServiceUnavailable (503)     the store or the queue does not answer
     │   └── StorageFull (507)
     └── ClientError                      raised on the client alone
@@ -143,6 +144,10 @@ class PredictionFailed(ServerError):
 
 
 class WorkerLost(ServerError):
+    pass
+
+
+class UnusableWeights(ServerError):
     pass
 
 

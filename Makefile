@@ -1,0 +1,59 @@
+# Every target does its own set-up: a virtual environment in $(VENV) with pinned packages.
+PYTHON ?= python3
+VENV ?= .venv
+TORCH ?= torch==2.13.0
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PORT ?= 8000
+
+.PHONY: help setup demo serve test check coverage openapi bench clean
+
+help:
+	@echo "make demo      start the service, predict three structures, print a table, write CHGCARs"
+	@echo "make serve     start the service on http://127.0.0.1:$(PORT)"
+	@echo "make test      check, then all tests"
+	@echo "make check     ruff, pyright, import-linter"
+	@echo "make coverage  all tests with line coverage"
+	@echo "make bench     throughput, latency and CHGCAR speed, printed with the machine and the commit"
+	@echo "make openapi   write openapi.yaml from the application"
+
+setup: $(READY)
+
+$(READY): pyproject.toml sdk/pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "rhocast needs Python 3.11 or newer; found $$($(PYTHON) --version). Try: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "Python's venv module is missing. As root: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt pip
+	$(BIN)/pip install --quiet --constraint constraints.txt $(TORCH)
+	$(BIN)/pip install --quiet --constraint constraints.txt --group dev --editable 'sdk[ase,pymatgen]'
+	@touch $(READY)
+
+demo: $(READY)
+	@$(BIN)/python -m examples.demo --serve -o demo-output
+
+serve: $(READY)
+	@$(BIN)/rhocast serve --port $(PORT)
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/pyright --pythonpath $(BIN)/python --project pyright-basic.json
+	$(BIN)/lint-imports
+
+test: check
+	$(BIN)/python -m pytest
+
+coverage: $(READY)
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+openapi: $(READY)
+	$(BIN)/python -m app.openapi
+
+bench: $(READY)
+	@$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) demo-output rhocast-data
