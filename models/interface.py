@@ -1,7 +1,7 @@
 """What every density model and every potential offers; `tests/models/contract.py` holds the laws they obey.
 
-A model is loaded once, answers batches, and keeps no state between calls. Structures come as `rhocast.structure.Structure`;
-units are Å, eV, e/Å³ throughout (`docs/conventions.md`).
+A model is loaded once, answers batches, and keeps no state between calls. Structures come as
+`rhocast.structure.Structure`; units are Å, eV, e/Å³ throughout (`docs/conventions.md`).
 """
 
 from collections.abc import Sequence

@@ -2,6 +2,7 @@
 
 import heapq
 import itertools
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -92,12 +93,8 @@ class Batcher:
         return waiting.done.result()
 
     def _loop(self) -> None:
-        was_busy = False
-        while True:
-            batch, had_to_wait = self._next_batch(was_busy)
-            if not batch:
-                return
-            was_busy = not had_to_wait
+        last_end = -math.inf
+        while batch := self._next_batch(last_end + self._wait_seconds):
             try:
                 answers = self._run([waiting.ticket for waiting in batch])
                 for waiting, is_done in zip(batch, answers, strict=True):
@@ -106,18 +103,18 @@ class Batcher:
                 for waiting in batch:
                     if not waiting.done.done():
                         waiting.done.set_exception(error)
+            last_end = time.monotonic()
 
-    def _next_batch(self, was_busy: bool) -> tuple[list[_Waiting], bool]:
+    def _next_batch(self, gather_until: float) -> list[_Waiting]:
+        """The next tickets to run; none when the batcher has stopped."""
         with self._changed:
-            had_to_wait = not self._heap
             while not self._heap:
                 if self._is_stopped:
-                    return [], had_to_wait
+                    return []
                 self._changed.wait()
-            end = time.monotonic() + self._wait_seconds
-            while was_busy and len(self._heap) < self._max_tickets and (left := end - time.monotonic()) > 0:
+            while len(self._heap) < self._max_tickets and (left := gather_until - time.monotonic()) > 0:
                 self._changed.wait(left)
-            return self._pack(), had_to_wait
+            return self._pack()
 
     def _pack(self) -> list[_Waiting]:
         """First fit in order of deadline: the first ticket decides the model, later ones of it join while they fit."""

@@ -123,7 +123,7 @@ def sum_at_points(frame: Frame, functions: RadialCubics, centres: Centres, point
     return total[:, 0, 0]
 
 
-@njit(parallel=True, cache=True)
+@njit(parallel=True, nogil=True, cache=True)
 def _fill_grid(frame: Frame, functions: RadialCubics, centres: Centres, total: FloatArray) -> None:
     for plane in prange(total.shape[0]):
         _fill_plane(frame, functions, centres, plane, total[plane])
@@ -137,7 +137,7 @@ def _fill_plane(frame: Frame, functions: RadialCubics, centres: Centres, plane: 
         _add_to_plane(frame, _cubic(functions, centres.function[atom]), centre, plane, values)
 
 
-@njit(parallel=True, cache=True)
+@njit(parallel=True, nogil=True, cache=True)
 def _fill_points(
     lattice: Frame, functions: RadialCubics, centres: Centres, fractional: FloatArray, total: FloatArray
 ) -> None:

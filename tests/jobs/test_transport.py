@@ -1,0 +1,82 @@
+"""The queue: messages are found by name, read by a real worker thread, kept if the handler refuses or raises."""
+
+import threading
+import time
+from collections.abc import Callable
+
+import dramatiq
+import pytest
+
+from jobs.ledger import Ledger
+from jobs.transport import Ticket, Transport
+from rhocast.schemas import Priority
+
+QUEUE = Transport.queue_name("m", Priority.INTERACTIVE)
+
+
+def wait_until(is_true: Callable[[], bool], seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def served(ledger: Ledger, handle: Callable[[Ticket], bool]) -> dramatiq.Worker:
+    ledger.transport.serve(["m", "n"], handle)
+    worker = dramatiq.Worker(
+        ledger.transport.broker, queues=set(Transport.queue_names(["m", "n"])), worker_timeout=20, worker_threads=4
+    )
+    worker.start()
+    return worker
+
+
+def test_a_message_is_held_until_it_is_handled(ledger: Ledger) -> None:
+    ledger.transport.send("id1", "key", 2.5, QUEUE)
+    assert ledger.transport.holds("id1", QUEUE)
+    assert not ledger.transport.holds("id2", QUEUE)
+    assert ledger.transport.depth(QUEUE) == 1
+    seen: list[Ticket] = []
+    worker = served(ledger, lambda ticket: seen.append(ticket) is None)
+    wait_until(lambda: not ledger.transport.holds("id1", QUEUE))
+    worker.stop()
+    assert seen == [Ticket("id1", "key", 2.5, "m", Priority.INTERACTIVE)]
+
+
+def test_each_priority_of_each_model_is_read(ledger: Ledger) -> None:
+    seen: set[tuple[str, str]] = set()
+    for queue in Transport.queue_names(["m", "n"]):
+        ledger.transport.send(queue, queue, 1.0, queue)
+    worker = served(ledger, lambda ticket: seen.add((ticket.model, ticket.priority)) is None)
+    wait_until(lambda: len(seen) == 4)
+    worker.stop()
+    assert seen == {("m", "interactive"), ("m", "bulk"), ("n", "interactive"), ("n", "bulk")}
+
+
+@pytest.mark.parametrize("raises", [False, True])
+def test_a_message_that_is_refused_or_raises_is_dead_lettered(ledger: Ledger, raises: bool) -> None:
+    def refuse(ticket: Ticket) -> bool:
+        if raises:
+            raise ValueError("no")
+        return False
+
+    ledger.transport.send("id1", "key", 1.0, QUEUE)
+    worker = served(ledger, refuse)
+    wait_until(lambda: ledger.transport.dead_letters(QUEUE) == 1)
+    worker.stop()
+    assert not ledger.transport.holds("id1", QUEUE)
+
+
+def test_a_stopped_worker_finishes_what_it_holds_and_returns_the_rest(ledger: Ledger) -> None:
+    started = threading.Event()
+
+    def slow(ticket: Ticket) -> bool:
+        started.set()
+        time.sleep(0.2)
+        return True
+
+    for index in range(8):
+        ledger.transport.send(f"id{index}", f"k{index}", 1.0, QUEUE)
+    worker = served(ledger, slow)
+    started.wait(5)
+    worker.stop()
+    assert ledger.transport.depth(QUEUE) == 4

@@ -1,0 +1,219 @@
+"""One batch: results are stored, a bad structure never takes its neighbours with it, memory is respected."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jobs.artifacts import ArtifactStore
+from jobs.canonical import canonical, content_key, structure_record
+from jobs.grids import read_grid
+from jobs.ledger import Ledger
+from jobs.records import TaskInput, TaskOrder, TaskRecord, TaskStatus
+from jobs.transport import Ticket
+from rhocast.model_info import Property
+from rhocast.structure import Structure
+from tests.jobs.builders import job, ticket
+from tests.workers.fakes import SHA, CountingPotential, Uniform
+from workers.batcher import Budgets
+from workers.engine import SMALL_RESULT_BYTES, Engine
+
+CELL = [[5.0, 0, 0], [0, 6.0, 0], [0, 0, 7.0]]
+
+
+def structure(*symbols: str) -> Structure:
+    return Structure.from_symbols(symbols, [[0.5 * index, 0.3, 0.1 * index] for index in range(len(symbols))], CELL)
+
+
+@pytest.fixture
+def artifacts(tmp_path: Path) -> ArtifactStore:
+    return ArtifactStore(tmp_path / "artifacts", min_free_bytes=0)
+
+
+@pytest.fixture
+def submit(ledger: Ledger) -> Callable[..., Ticket]:
+    def submit(
+        atoms: Structure, model: str = "counting", want: tuple[Property, ...] = (Property.ENERGY,), weights: str = SHA
+    ) -> Ticket:
+        form = canonical(atoms).structure
+        grid = (4, 5, 6) if Property.DENSITY in want else None
+        task = TaskInput(
+            model=model, weights_sha256=weights, structure=structure_record(form), want=list(want), grid=grid
+        )
+        key = content_key(form, {"model": model, "want": want})
+        order = TaskOrder(key=key, model=model, cost=10.0, input=task)
+        ledger.submit(job(order), [order])
+        message = ledger.client.hget(f"{ledger.settings.namespace}:task:{key}", "message")
+        assert isinstance(message, bytes)
+        return ticket(key, message.decode(), model=model, cost=10.0)
+
+    return submit
+
+
+@pytest.fixture
+def make_engine(ledger: Ledger, artifacts: ArtifactStore):
+    def make(*models, budget: float = 1000.0) -> tuple[Engine, Budgets]:
+        budgets = Budgets(budget)
+        return Engine({model.info.name: model for model in models}, ledger, artifacts, "w", budgets), budgets
+
+    return make
+
+
+def ended(ledger: Ledger, *tickets: Ticket) -> list[TaskRecord]:
+    tasks = ledger.tasks([one.key for one in tickets])
+    return [tasks[one.key] for one in tickets]
+
+
+def test_a_batch_is_one_call_and_its_results_are_recorded(ledger, submit, make_engine) -> None:
+    model = CountingPotential()
+    tickets = [submit(structure("H")), submit(structure("Si", "H"))]
+    assert make_engine(model)[0].run(tickets) == [True, True]
+    assert model.batches == [2]
+    assert [task.result["energy"] for task in ended(ledger, *tickets) if task.result] == [1.0, 15.0]
+
+
+def test_structures_that_want_different_things_run_in_calls_of_their_own(ledger, submit, make_engine) -> None:
+    model = CountingPotential()
+    tickets = [submit(structure("H")), submit(structure("Si"), want=(Property.ENERGY, Property.FORCES))]
+    make_engine(model)[0].run(tickets)
+    assert model.batches == [1, 1]
+    energy_only, both = (task.result or {} for task in ended(ledger, *tickets))
+    assert "forces" not in energy_only
+    assert np.allclose(both["forces"], structure("Si").positions)
+
+
+def test_one_bad_structure_does_not_fail_its_neighbours(ledger, submit, make_engine) -> None:
+    tickets = [submit(structure("H")), submit(structure("He", "H")), submit(structure("Si"))]
+    assert make_engine(CountingPotential())[0].run(tickets) == [True, True, True]
+    good, bad, fine = ended(ledger, *tickets)
+    assert (good.status, bad.status, fine.status) == (TaskStatus.SUCCEEDED, TaskStatus.FAILED, TaskStatus.SUCCEEDED)
+    assert bad.error is not None
+    assert bad.error.code == "UnsupportedByModel"
+
+
+def test_a_batch_that_does_not_fit_is_split_and_the_budget_lowered(ledger, submit, make_engine) -> None:
+    model = CountingPotential(capacity=2)
+    tickets = [submit(structure(*["H"] * n)) for n in range(1, 8)]
+    engine, budgets = make_engine(model)
+    engine.run(tickets)
+    assert {task.status for task in ended(ledger, *tickets)} == {TaskStatus.SUCCEEDED}
+    assert max(model.batches) == 2
+    assert budgets.of("counting") < 70.0
+
+
+def test_a_structure_that_does_not_fit_by_itself_fails_with_the_limit(ledger, submit, make_engine) -> None:
+    tickets = [submit(structure("He", "He")), submit(structure("H"))]
+    make_engine(CountingPotential())[0].run(tickets)
+    large, small = ended(ledger, *tickets)
+    assert small.status == TaskStatus.SUCCEEDED
+    assert large.error is not None
+    assert large.error.code == "TooLarge"
+    assert "2 atoms" in large.error.detail
+
+
+def test_a_defect_of_a_model_is_an_error_of_its_structure(ledger, submit, make_engine, monkeypatch) -> None:
+    def raising(*_: object) -> None:
+        raise ZeroDivisionError("by nought")
+
+    model = CountingPotential()
+    monkeypatch.setattr(model, "predict", raising)
+    one = submit(structure("H"))
+    make_engine(model)[0].run([one])
+    error = ended(ledger, one)[0].error
+    assert error is not None
+    assert error.code == "PredictionFailed"
+    assert "ZeroDivisionError: by nought" in error.detail
+
+
+def test_a_task_that_was_in_hand_at_a_crash_does_not_share_a_batch(ledger, submit, make_engine) -> None:
+    suspect, other = submit(structure("H")), submit(structure("Si"))
+    ledger.claim([suspect], "a worker that died", is_shared=False)
+    model = CountingPotential()
+    assert make_engine(model)[0].run([suspect, other]) == [True, True]
+    assert model.batches == [1, 1]
+    assert {task.status for task in ended(ledger, suspect, other)} == {TaskStatus.SUCCEEDED}
+
+
+def test_a_message_whose_task_is_exhausted_is_not_acknowledged(ledger, submit, make_engine) -> None:
+    one = submit(structure("H"))
+    for _ in range(3):
+        ledger.claim([one], "a worker that died", is_shared=False)
+    assert make_engine(CountingPotential())[0].run([one]) == [False]
+
+
+def test_a_message_for_a_finished_task_does_nothing(ledger, submit, make_engine) -> None:
+    one = submit(structure("H"))
+    model = CountingPotential()
+    engine, _ = make_engine(model)
+    assert [engine.run([one]), engine.run([one])] == [[True], [True]]
+    assert model.batches == [1]
+
+
+def test_a_density_is_stored_with_its_exact_electron_count(ledger, artifacts, submit, make_engine) -> None:
+    one = submit(structure("H", "Si"), "uniform", (Property.DENSITY,))
+    make_engine(Uniform())[0].run([one])
+    result = ended(ledger, one)[0].result
+    assert result is not None
+    values = read_grid(artifacts.path(result["artifact"]))
+    assert values.shape == (4, 5, 6)
+    assert values.mean() * structure("H").volume == pytest.approx(2.0, rel=1e-12)
+    assert result["scale_factor"] == pytest.approx(1.0)
+    assert result["integral"] == pytest.approx(2.0, rel=1e-12)
+
+
+def test_a_half_written_grid_of_a_dead_worker_is_replaced(ledger, artifacts, submit, make_engine) -> None:
+    one = submit(structure("H"), "uniform", (Property.DENSITY,))
+    artifacts.write(f"{one.key}.zarr.zip", lambda path: path.write_bytes(b"rubbish"))
+    make_engine(Uniform())[0].run([one])
+    assert read_grid(artifacts.path(f"{one.key}.zarr.zip")).shape == (4, 5, 6)
+
+
+def test_numbers_that_are_not_numbers_fail(ledger, submit, make_engine, monkeypatch) -> None:
+    density = submit(structure("H"), "uniform", (Property.DENSITY,))
+    make_engine(Uniform(is_broken=True))[0].run([density])
+    error = ended(ledger, density)[0].error
+    assert error is not None
+    assert "120 values that are no numbers" in error.detail
+    potential = submit(structure("Si"), want=(Property.ENERGY, Property.FORCES))
+    model = CountingPotential()
+    answer = model.predict
+
+    def with_nan(structures, want):
+        answers = answer(structures, want)
+        answers[0].forces[0, 0] = np.nan
+        return answers
+
+    monkeypatch.setattr(model, "predict", with_nan)
+    make_engine(model)[0].run([potential])
+    error = ended(ledger, potential)[0].error
+    assert error is not None
+    assert "forces that are no numbers" in error.detail
+
+
+def test_a_large_result_goes_to_the_blob_store(ledger, artifacts, submit, make_engine) -> None:
+    n = SMALL_RESULT_BYTES // 40
+    rng = np.random.default_rng(0)
+    many = Structure(np.ones(n, dtype=np.int64), rng.random((n, 3)) * 100, np.eye(3) * 100.0)
+    one = submit(many, want=(Property.ENERGY, Property.FORCES))
+    make_engine(CountingPotential())[0].run([one])
+    result = ended(ledger, one)[0].result
+    assert result is not None
+    assert list(result) == ["artifact"]
+    assert artifacts.holds(result["artifact"])
+
+
+def test_a_task_made_for_other_weights_is_refused(ledger, submit, make_engine) -> None:
+    one = submit(structure("H"), weights="1" * 64)
+    make_engine(CountingPotential())[0].run([one])
+    error = ended(ledger, one)[0].error
+    assert error is not None
+    assert "got new weights" in error.detail
+
+
+def test_a_density_task_without_a_grid_is_a_defect_that_is_said(ledger, submit, make_engine) -> None:
+    one = submit(structure("H"), "uniform", (Property.ENERGY,))
+    make_engine(Uniform())[0].run([one])
+    error = ended(ledger, one)[0].error
+    assert error is not None
+    assert "without a grid" in error.detail
