@@ -31,7 +31,7 @@ $(READY): pyproject.toml sdk/pyproject.toml constraints.txt
 	@touch $(READY)
 
 demo: $(READY)
-	@$(BIN)/python -m examples.demo --serve -o demo-output
+	@$(BIN)/python examples/demo.py --serve -o demo-output
 
 serve: $(READY)
 	@$(BIN)/rhocast serve --port $(PORT)

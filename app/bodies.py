@@ -1,6 +1,7 @@
 """Request bodies: JSON or multipart, bounded before they are read."""
 
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from app.structures.preflight import decoded
 from rhocast.errors import InvalidField, InvalidRequest, TooLarge, UnsupportedFormat
 from rhocast.schemas import PredictionRequest
 
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _FIELDS = ("want", "model", "format", "shape", "spacing", "encut", "vacuum", "priority")
 
 
@@ -25,7 +27,7 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
         f"found a body of more than {max_bytes / 1e6:g} MB; expected a structure file; send one structure a request"
     )
     declared = request.headers.get("content-length", "0")
-    if declared.isdigit() and int(declared) > max_bytes:
+    if declared.isdecimal() and float(declared) > max_bytes:
         raise too_large
     body = bytearray()
     async for chunk in request.stream():
@@ -40,9 +42,12 @@ async def read_prediction(request: Request, body: bytes) -> PredictionRequest:
 
     Raises:
         InvalidRequest: If it cannot be read.
-        UnsupportedFormat: If its content type is neither JSON nor multipart.
+        UnsupportedFormat: If it is compressed, or its content type is neither JSON nor multipart.
         ValidationError: If a field is wrong.
     """
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding != "identity":
+        raise UnsupportedFormat(f"found a body in content encoding {encoding!r}; expected none; send it uncompressed")
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type == "application/json":
         return PredictionRequest.model_validate(_json(body))
@@ -60,11 +65,17 @@ async def read_prediction(request: Request, body: bytes) -> PredictionRequest:
 
 def _json(body: bytes) -> Any:
     try:
-        return json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
-    except UnicodeDecodeError as error:
-        raise InvalidRequest("found JSON that is not UTF-8; expected UTF-8") from error
+        text = body.decode("utf-8")
+        value = json.loads(text, parse_constant=_refuse_constant)
+        if _SURROGATE.search(text):
+            json.dumps(value, ensure_ascii=False).encode("utf-8")  # half a pair cannot be sent back in an answer
+    except UnicodeError as error:
+        raise InvalidRequest("found JSON that is not UTF-8; expected UTF-8; encode it so") from error
     except (ValueError, RecursionError) as error:
-        raise InvalidRequest(f"found a body that is not JSON ({error}); expected an object") from error
+        raise InvalidRequest(
+            f"found a body that is not JSON ({error}); expected an object with a 'structure'; check its syntax"
+        ) from error
+    return value
 
 
 def _refuse_constant(name: str) -> float:
@@ -79,7 +90,7 @@ async def _form(request: Request, body: bytes) -> FormData:
     try:
         parser = MultiPartParser(request.headers, chunks(), max_files=1, max_fields=50, max_part_size=max(len(body), 1))  # type: ignore[arg-type]
         return await parser.parse()
-    except (MultiPartException, KeyError, UnicodeDecodeError) as error:
+    except (MultiPartException, UnicodeDecodeError) as error:
         reason = getattr(error, "message", str(error))
         raise InvalidRequest(
             f"found a multipart body that cannot be read ({reason}); expected a part named 'file'"
@@ -96,7 +107,8 @@ def _from_form(form: FormData) -> PredictionRequest:
     content = upload.file.read() if isinstance(upload, UploadFile) else upload.encode()
     fields: dict[str, Any] = {"structure": {"text": decoded(content), "format": _text(form, "format")}}
     for name in ("want", "model"):
-        values = [part.strip() for value in form.getlist(name) for part in str(value).split(",") if part.strip()]
+        texts = [_as_text(value, name) for value in form.getlist(name)]
+        values = [part.strip() for text in texts for part in text.split(",") if part.strip()]
         if values:
             fields[name] = values
     grid: dict[str, Any] = {name: _text(form, name) for name in ("spacing", "encut")}
@@ -110,7 +122,10 @@ def _from_form(form: FormData) -> PredictionRequest:
 
 
 def _text(form: FormData, name: str) -> str | None:
-    value = form.get(name)
+    return _as_text(form.get(name) or "", name) or None
+
+
+def _as_text(value: UploadFile | str, name: str) -> str:
     if isinstance(value, UploadFile):
-        raise InvalidField(f"found a file in the field {name!r}; expected text")
-    return value or None
+        raise InvalidField(f"found a file in the field {name!r}; expected text; leave out its file name")
+    return value

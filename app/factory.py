@@ -19,6 +19,7 @@ from jobs.ledger import Ledger
 from jobs.settings import Settings
 from jobs.version import code_version
 from rhocast import __version__
+from rhocast.errors import InvalidField, ServerError
 from rhocast.schemas import PredictionRequest, Problem
 
 _CONVERSION_SECONDS = 600.0
@@ -49,23 +50,23 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 chosen.parser_bytes,
                 preload=("app.structures.parsing", "pymatgen.io.cif", "pymatgen.io.vasp", "ase.io"),
             ),
-            converter=Sandbox(1, _CONVERSION_SECONDS, preload=("app.downloads",)),
+            converter=Sandbox(1, _CONVERSION_SECONDS, preload=("app.downloads",), error=ServerError),
         )
         app.state.services = services
         services.waiter.start()
         code_version()
         yield
-        await services.waiter.stop()
         services.parser.close()
         services.converter.close()
         client.close()
+        await services.waiter.stop()
 
     app = FastAPI(
         title="rhocast",
         version=__version__,
         description=_DESCRIPTION,
         lifespan=lifespan,
-        responses={422: {"model": Problem, "description": "Unprocessable Content"}},
+        responses={422: problems.documented(InvalidField)[422]},
     )
     problems.install(app)
     for router in (predictions.router, job_routes.router, service.router):

@@ -2,7 +2,7 @@
 
 import math
 
-from rhocast.density.grids import shape_for_encut, shape_for_spacing
+from rhocast.density.grids import LARGEST_AXIS, shape_for_encut, shape_for_spacing
 from rhocast.errors import InvalidGrid, TooLarge
 from rhocast.schemas import GridRequest
 from rhocast.structure import Structure
@@ -30,9 +30,10 @@ def chosen_grid(
         )
     if request.shape is not None:
         shape, how = request.shape, "shape as asked"
-        if min(shape) < 1:
+        if not 1 <= min(shape) <= max(shape) <= LARGEST_AXIS:
             raise InvalidGrid(
-                f"found a grid of {' × '.join(map(str, shape))} points; expected at least 1 along each vector"
+                f"found a grid of {' × '.join(str(n)[:20] for n in shape)} points; expected 1 to {LARGEST_AXIS} along "
+                "each vector; choose a shape such as 64,64,64, or a spacing"
             )
     elif request.encut is not None:
         shape, how = (

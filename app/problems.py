@@ -1,7 +1,9 @@
 """Every error as an RFC 9457 problem document."""
 
 import http
-from collections.abc import Mapping
+import reprlib
+import traceback
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import redis
@@ -10,6 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
+from redis.exceptions import MasterDownError, OutOfMemoryError, ReadOnlyError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -26,6 +29,8 @@ from rhocast.errors import (
 from rhocast.schemas import Problem
 
 MEDIA_TYPE = "application/problem+json"
+
+_MAX_LINES = 20  # a list of a million wrong numbers shall not make an answer of a hundred megabytes
 
 log = structlog.get_logger()
 
@@ -50,20 +55,29 @@ def problem_response(
     return JSONResponse(body, error.status, headers=all_headers, media_type=MEDIA_TYPE)
 
 
-def field_errors(error: RequestValidationError | ValidationError) -> list[str]:
+def field_errors(items: Sequence[Mapping[str, Any]]) -> list[str]:
     """One line for each wrong field: where, what is wrong, what was found."""
     lines: list[str] = []
-    for item in error.errors():
-        where = ".".join(str(part) for part in item["loc"] if part != "body")
-        found = repr(item.get("input"))
-        lines.append(f"{where or 'body'}: {item['msg']}; found {found[:80]}")
+    for item in items[:_MAX_LINES]:
+        where = ".".join(str(part)[:80] for part in item["loc"] if part != "body")
+        lines.append(f"{where or 'body'}: {item['msg']}; found {reprlib.repr(item.get('input'))[:80]}")
     return lines
 
 
 def invalid_fields(error: RequestValidationError | ValidationError) -> tuple[RhocastError, list[str]]:
-    lines = field_errors(error)
-    more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
-    return InvalidField(f"found a request whose fields cannot be used: {lines[0]}{more}"), lines
+    items = error.errors()
+    lines = field_errors(items)
+    n_more = len(items) - 1
+    more = f" (and {n_more} more)" if n_more else ""
+    return InvalidField(
+        f"found a request whose fields cannot be used: {lines[0]}{more}; expected them as /openapi.json says; mend them"
+    ), lines
+
+
+def _is_refusal(error: redis.ResponseError) -> bool:
+    """Whether the store understood a command but cannot carry it out now, for lack of memory, disk or a master."""
+    kinds = (OutOfMemoryError, ReadOnlyError, MasterDownError)
+    return isinstance(error, kinds) or str(error).startswith(("MISCONF", "NOREPLICAS"))
 
 
 def install(app: FastAPI) -> None:
@@ -80,14 +94,12 @@ def install(app: FastAPI) -> None:
     async def http_error(_: Request, error: Exception) -> JSONResponse:
         if not isinstance(error, HTTPException):
             raise error
-        return problem_response(
-            error_from_problem(
-                "", error.status_code, f"found a request that gives: {error.detail}; see /docs for what is served"
-            ),
-            headers=error.headers,
-        )
+        detail = f"found a request that gives: {error.detail}; expected a path and a method that are served; see /docs"
+        return problem_response(error_from_problem("", error.status_code, detail), headers=error.headers)
 
     async def store_error(request: Request, error: Exception) -> JSONResponse:
+        if isinstance(error, redis.ResponseError) and not _is_refusal(error):
+            return await defect(request, error)
         log.error("store_unavailable", path=request.url.path, error=str(error))
         return problem_response(
             ServiceUnavailable(
@@ -96,8 +108,12 @@ def install(app: FastAPI) -> None:
         )
 
     async def defect(request: Request, error: Exception) -> JSONResponse:
-        log.error("request_failed", path=request.url.path, exc_info=error)
-        return problem_response(ServerError("found a defect of the service; the log has it; report what you sent"))
+        # Formatted here: a log with local variables would hold the user's structure, and take seconds to print it.
+        trace = "".join(traceback.format_exception(error))
+        log.error("request_failed", path=request.url.path, traceback=trace)
+        return problem_response(
+            ServerError("found a defect of the service; expected none; the log has it: report what you sent")
+        )
 
     app.add_exception_handler(RhocastError, rhocast_error)
     app.add_exception_handler(RequestValidationError, validation_error)
@@ -105,6 +121,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(redis.ConnectionError, store_error)
     app.add_exception_handler(redis.TimeoutError, store_error)
+    app.add_exception_handler(redis.ResponseError, store_error)  # a full disk or memory, a store that is read-only
     app.add_exception_handler(Exception, defect)
     app.add_middleware(PlainErrorsAsProblems)
 
@@ -147,8 +164,12 @@ def _is_plain_error(message: Message) -> bool:
 
 def _problem_for(start: Message, text: bytes) -> JSONResponse:
     kept = {name.decode(): value.decode() for name, value in start["headers"] if name in (b"content-range", b"allow")}
-    detail = text.decode("utf-8", "replace") or "a request that cannot be served"
-    return problem_response(error_from_problem("", start["status"], f"found {detail}"), headers=kept)
+    reason = text.decode("utf-8", "replace") or f"{kept.get('content-range', '')} is all there is"
+    detail = (
+        f"found a range that cannot be sent ({reason}); expected one such as bytes=0-99, within the file; "
+        "mend the Range header"
+    )
+    return problem_response(error_from_problem("", start["status"], detail), headers=kept)
 
 
 def documented(*errors: type[RhocastError]) -> dict[int | str, dict[str, Any]]:

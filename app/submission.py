@@ -8,15 +8,15 @@ from datetime import UTC, datetime
 from app.grids import chosen_grid
 from app.services import Services
 from app.structures.parsing import parsed
-from app.structures.preflight import check_size, structure_format
+from app.structures.preflight import check_size, check_text, structure_format
 from jobs.canonical import CanonicalStructure, canonical, content_key, structure_record
 from jobs.cost import estimated_edges
-from jobs.directory import chosen_models, info_record
+from jobs.directory import chosen_models, info_for, info_record
 from jobs.records import JobRecord, TaskInput, TaskOrder
 from jobs.transport import Transport
 from jobs.version import RESULT_SCHEMA
 from rhocast.elements import MAGNETIC_ELEMENTS
-from rhocast.errors import TooLarge, TooManyRequests, UnsupportedByModel
+from rhocast.errors import InvalidRequest, TooLarge, TooManyRequests, UnsupportedByModel
 from rhocast.model_info import ModelInfo, Property
 from rhocast.schemas import PlainStructure, PredictionRequest, PymatgenStructure
 from rhocast.structure import Structure
@@ -35,6 +35,7 @@ async def parse_structure(services: Services, request: PredictionRequest) -> Str
         kind, content = "plain", given.model_dump_json()
         _refuse_many(len(given.symbols), settings.max_atoms)
     else:
+        check_text(given.text)
         kind, content = given.format or structure_format(given.text), given.text
         await asyncio.to_thread(check_size, content, kind, settings.max_atoms)
     return await services.parser.run(parsed, kind, content, settings.max_atoms, request.vacuum)
@@ -87,7 +88,7 @@ def _record(services: Services, request: PredictionRequest, structure: Structure
         grid_chosen_by=how,
         priority=request.priority,
         warnings=[line for info in infos.values() for line in warnings_for(structure, info)],
-        infos={name: info_record(info) for name, info in infos.items()},
+        infos={name: info_record(info_for(info, structure)) for name, info in infos.items()},
     )
     _refresh_artifacts(services, orders)
     return services.ledger.submit(record, orders, *idempotency)
@@ -186,5 +187,14 @@ def _refresh_artifacts(services: Services, orders: list[TaskOrder]) -> None:
 
 
 def request_hash(request: PredictionRequest) -> str:
-    """What two requests share if they ask the same, whatever the multipart boundary was."""
-    return json.dumps(request.model_dump(mode="json", by_alias=True), sort_keys=True)
+    """What two requests share if they ask the same, whatever the multipart boundary was.
+
+    Raises:
+        InvalidRequest: If the request is nested so deeply that it cannot be written again.
+    """
+    try:
+        return json.dumps(request.model_dump(mode="json", by_alias=True), sort_keys=True)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest(
+            "found JSON that is nested too deeply; expected what Structure.as_dict() of pymatgen gives; send that"
+        ) from error

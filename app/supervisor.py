@@ -19,6 +19,7 @@ import structlog
 
 from jobs.embedded import EmbeddedStore
 from jobs.settings import Settings
+from rhocast.errors import ServiceUnavailable
 
 _STEADY_SECONDS = 30.0
 _LONGEST_PAUSE = 30.0
@@ -87,11 +88,11 @@ def supervise(settings: Settings, host: str, port: int, n_workers: int) -> None:
     url = store.url if store else settings.redis_url
     environment = {**os.environ, "RHOCAST_REDIS_URL": url, "RHOCAST_DATA": str(settings.data.resolve())}
     web = Child("web", _web_command(host, port), environment)
-    workers = [Child(f"worker-{index}", [sys.executable, "-m", "workers"], environment) for index in range(n_workers)]
+    workers = [Child(f"worker-{index}", _worker_command(), environment) for index in range(n_workers)]
     log.info("service_started", url=f"http://{host}:{port}", store=url)
     while not stop.wait(0.1):
         if store is not None:
-            store.keep_alive()
+            _keep_alive(store)
         for child in (web, *workers):
             child.keep_alive()
     web.stop(_WEB_GRACE_SECONDS)
@@ -102,6 +103,18 @@ def supervise(settings: Settings, host: str, port: int, n_workers: int) -> None:
         worker.stop(settings.drain_seconds + 5)
     if store is not None:
         store.stop()
+
+
+def _keep_alive(store: EmbeddedStore) -> None:
+    """Starts the store again if it has died; where that fails, the next round tries again."""
+    try:
+        store.keep_alive()
+    except ServiceUnavailable as error:
+        log.error("store_down", error=error.detail)
+
+
+def _worker_command() -> list[str]:
+    return [sys.executable, "-m", "workers"]
 
 
 def _web_command(host: str, port: int) -> list[str]:

@@ -1,7 +1,8 @@
 """Which models live workers have loaded, and what each says of itself."""
 
 import json
-from dataclasses import asdict, dataclass
+import time
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import redis
@@ -10,6 +11,7 @@ from pydantic import TypeAdapter
 from jobs.settings import Settings
 from rhocast.errors import ServiceUnavailable, UnknownModel
 from rhocast.model_info import ModelInfo, Property
+from rhocast.structure import Structure
 
 _INFO = TypeAdapter(ModelInfo)
 
@@ -19,6 +21,13 @@ SILENCE_SECONDS = 10
 
 def info_record(info: ModelInfo) -> dict[str, Any]:
     return asdict(info)
+
+
+def info_for(info: ModelInfo, structure: Structure) -> ModelInfo:
+    """The facts without those about elements that the structure does not have; what a job keeps of its model."""
+    present = tuple(dict.fromkeys(structure.symbols))
+    valence = {symbol: count for symbol, count in info.valence_electrons.items() if symbol in present}
+    return replace(info, elements=present, valence_electrons=valence)
 
 
 def info_from_record(record: dict[str, Any]) -> ModelInfo:
@@ -45,30 +54,40 @@ class Directory:
 
     def __init__(self, client: redis.Redis, settings: Settings) -> None:
         self._client = client
-        self._prefix = settings.namespace
+        self._heartbeats = f"{settings.namespace}:workers"
+        self._served = f"{settings.namespace}:workers:models"
+        self._known = f"{settings.namespace}:models"
         self._ttl = int(settings.job_days * 86_400)
 
     def advertise(self, worker: str, infos: list[ModelInfo]) -> None:
         """Says that a worker lives and has these models loaded; to be repeated every HEARTBEAT_SECONDS."""
         pipeline = self._client.pipeline(transaction=False)
-        pipeline.set(f"{self._prefix}:worker:{worker}", json.dumps([info.name for info in infos]), ex=SILENCE_SECONDS)
+        pipeline.zadd(self._heartbeats, {worker: time.time()})
+        pipeline.zremrangebyscore(self._heartbeats, "-inf", time.time() - 10 * SILENCE_SECONDS)
+        pipeline.hset(self._served, worker, json.dumps([info.name for info in infos]))
         for info in infos:
-            pipeline.hset(f"{self._prefix}:models", info.name, json.dumps(info_record(info)))
-        pipeline.expire(f"{self._prefix}:models", self._ttl)
+            pipeline.hset(self._known, info.name, json.dumps(info_record(info)))
+        for key in (self._heartbeats, self._served, self._known):
+            pipeline.expire(key, self._ttl)
         pipeline.execute()
 
     def withdraw(self, worker: str) -> None:
         """Says that a worker takes no more work."""
-        self._client.delete(f"{self._prefix}:worker:{worker}")
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.zrem(self._heartbeats, worker)
+        pipeline.hdel(self._served, worker)
+        pipeline.execute()
 
     def entries(self) -> dict[str, Entry]:
         """All known models by name, with the number of live workers."""
-        known: Any = self._client.hgetall(f"{self._prefix}:models")
-        workers = list(self._client.scan_iter(f"{self._prefix}:worker:*"))
-        rows: Any = self._client.mget(workers) if workers else []
-        served = [name for row in rows if row for name in json.loads(row)]
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.zrangebyscore(self._heartbeats, time.time() - SILENCE_SECONDS, "+inf")
+        pipeline.hgetall(self._served)
+        pipeline.hgetall(self._known)
+        live, served, known = pipeline.execute()
+        names = [name for worker in live for name in json.loads(served.get(worker, "[]"))]
         infos = [info_from_record(json.loads(row)) for row in known.values()]
-        return {info.name: Entry(info, served.count(info.name)) for info in sorted(infos, key=lambda info: info.name)}
+        return {info.name: Entry(info, names.count(info.name)) for info in sorted(infos, key=lambda info: info.name)}
 
 
 def chosen_models(entries: dict[str, Entry], want: list[Property], names: list[str]) -> dict[Property, ModelInfo]:

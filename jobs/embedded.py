@@ -48,15 +48,14 @@ class EmbeddedStore:
             ServiceUnavailable: If no server program is installed, or it does not come up in time.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        log = (self.folder / "store.log").open("ab")
         command = [
             _server_program(), "--port", "0",
             "--unixsocket", str(self._socket_folder / "store.sock"), "--unixsocketperm", "700",
             "--dir", str(self.folder.resolve()), "--appendonly", "yes", "--appendfsync", "everysec", "--save", "",
             "--maxmemory-policy", "noeviction",
         ]  # fmt: skip
-        self._process = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=_die_with_parent)  # noqa: PLW1509
-        log.close()
+        with (self.folder / "store.log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=_die_with_parent)  # noqa: PLW1509
         self._wait_until_ready(timeout)
         return self
 

@@ -1,7 +1,7 @@
 """The ledger: what was asked, what is being computed, what was answered.
 
-Every change of state is one Lua script (`jobs/lua`), so that no crash leaves half of one. A task that is open but has
-no message (the submitter died between writing the record and sending the message) is found by `reconcile`.
+Every change of state is one Lua script (`jobs/lua`), so that no crash leaves half of one: a job, its tasks and their
+messages appear together. Should a message be lost all the same, `reconcile` finds the task that waits for it.
 """
 
 import json
@@ -63,8 +63,9 @@ class Ledger:
         self.transport = Transport(client, settings)
         self._prefix = settings.namespace
         folder = files("jobs") / "lua"
+        enqueue = (folder / "enqueue.lua").read_text()
         self._scripts = {
-            name: client.register_script((folder / f"{name}.lua").read_text())
+            name: client.register_script(enqueue + (folder / f"{name}.lua").read_text())
             for name in ("submit", "claim", "finish", "cancel", "requeue")
         }
 
@@ -85,7 +86,7 @@ class Ledger:
     def submit(
         self, record: JobRecord, orders: Sequence[TaskOrder], idempotency_key: str = "", body_hash: str = ""
     ) -> str:
-        """Accepts a job and sends its new tasks; returns the job's id.
+        """Accepts a job and queues its new tasks; returns the job's id.
 
         Args:
             record: The job.
@@ -96,25 +97,14 @@ class Ledger:
         Raises:
             IdempotencyConflict: If the key was used for another request.
         """
-        queues = {order.key: Transport.queue_name(order.model, record.priority) for order in orders}
-        messages = {order.key: uuid.uuid4().hex for order in orders}
-        tasks = [
-            {
-                "key": order.key,
-                "model": order.model,
-                "cost": order.cost,
-                "queue": queues[order.key],
-                "message": messages[order.key],
-                "input": order.input.model_dump_json(),
-            }
-            for order in orders
-        ]
+        tasks = [self._task_request(order, record.priority) for order in orders]
         request = {
             "job": record.id,
             "record": record.model_dump_json(),
             "now": record.created_at.timestamp(),
             "ttl": self._ttl,
             "urgent": record.priority == Priority.INTERACTIVE,
+            "queues": self.transport.namespace,
             "tasks": tasks,
         }
         if idempotency_key:
@@ -130,10 +120,20 @@ class Ledger:
                 f"found another request under the Idempotency-Key {idempotency_key!r} (its job is {reply['job']}); "
                 "expected the same request again; use a new key for a new request"
             )
-        for order in orders:
-            if order.key in list(reply.get("send", ())):
-                self.transport.send(messages[order.key], order.key, order.cost, queues[order.key])
         return str(reply["job"])
+
+    @staticmethod
+    def _task_request(order: TaskOrder, priority: Priority) -> dict[str, str | float]:
+        queue, message = Transport.queue_name(order.model, priority), uuid.uuid4().hex
+        return {
+            "key": order.key,
+            "model": order.model,
+            "cost": order.cost,
+            "queue": queue,
+            "message": message,
+            "envelope": Transport.envelope(message, order.key, order.cost, queue),
+            "input": order.input.model_dump_json(),
+        }
 
     def view(self, job_id: str) -> JobView:
         """A job and the present state of its tasks.
@@ -300,8 +300,9 @@ class Ledger:
             if self.transport.holds(message, queue):
                 continue
             replacement = uuid.uuid4().hex
-            if self._scripts["requeue"](keys=[self._task(key)], args=[message, replacement]):
-                self.transport.send(replacement, key, float(cost), queue)
+            envelope = self.transport.envelope(replacement, key, float(cost), queue)
+            arguments = [message, replacement, self.transport.namespace, queue, envelope]
+            if self._scripts["requeue"](keys=[self._task(key)], args=arguments):
                 found += 1
         return found
 

@@ -96,7 +96,7 @@ class JobRecord(Row):
         grid_chosen_by: How the grid was chosen, in words.
         priority: Which queue its tasks are in.
         warnings: What the user should know, found before anything was computed.
-        infos: What each model said of itself when the job was accepted (`ModelInfo` as JSON).
+        infos: What each model said of itself when the job was accepted (`ModelInfo` as JSON), for the elements at hand.
     """
 
     id: str

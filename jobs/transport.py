@@ -1,4 +1,4 @@
-"""Dramatiq on Redis, behind the four things that the service needs of a queue.
+"""Dramatiq on Redis, behind the few things that the service needs of a queue.
 
 One message moves one task key to one worker and comes back if that worker dies: workers keep a lease by heartbeat,
 so a job of three hours and one of 50 ms recover alike. Everything else about a task is in the ledger.
@@ -47,7 +47,7 @@ class _DeadLetter(Middleware):
 
 
 class Transport:
-    """Sends task keys to queues.
+    """Queues of task keys.
 
     Args:
         client: Client of the store.
@@ -56,10 +56,10 @@ class Transport:
 
     def __init__(self, client: redis.Redis, settings: Settings) -> None:
         self._client = client
-        self._namespace = f"{settings.namespace}:queue"
+        self.namespace = f"{settings.namespace}:queue"
         self.broker = RedisBroker(
             client=client,
-            namespace=self._namespace,
+            namespace=self.namespace,
             heartbeat_timeout=int(settings.lease_seconds * 1000),
             # Dramatiq looks for lost workers at this chance per million commands; its default suits thousands a second.
             maintenance_chance=20_000,
@@ -71,8 +71,9 @@ class Transport:
     def queue_name(model: str, priority: Priority) -> str:
         return f"{model}.{priority}"
 
-    def send(self, message_id: str, key: str, cost: float, queue: str) -> None:
-        """Puts a task on a queue.
+    @staticmethod
+    def envelope(message_id: str, key: str, cost: float, queue: str) -> str:
+        """A message as it lies in a queue; `lua/enqueue.lua` puts it there.
 
         Args:
             message_id: Name of the message, by which `holds` finds it.
@@ -89,19 +90,18 @@ class Transport:
             options={"redis_message_id": message_id},
             message_id=message_id,
         )
-        # Not `enqueue`, which would give the message a name of its own: the ledger must know it beforehand.
-        self.broker.do_enqueue(queue, message_id, message.encode())
+        return message.encode().decode()
 
     def holds(self, message_id: str, queue: str) -> bool:
         """Whether a message waits in its queue or is with a worker."""
-        return bool(self._client.hexists(f"{self._namespace}:{queue}.msgs", message_id))
+        return bool(self._client.hexists(f"{self.namespace}:{queue}.msgs", message_id))
 
     def depth(self, queue: str) -> int:
         """Messages that wait or are with a worker."""
-        return int(self._client.hlen(f"{self._namespace}:{queue}.msgs"))  # type: ignore[arg-type]
+        return int(self._client.hlen(f"{self.namespace}:{queue}.msgs"))  # type: ignore[arg-type]
 
     def dead_letters(self, queue: str) -> int:
-        return int(self._client.zcard(f"{self._namespace}:{queue}.XQ"))  # type: ignore[arg-type]
+        return int(self._client.zcard(f"{self.namespace}:{queue}.XQ"))  # type: ignore[arg-type]
 
     def serve(self, models: Sequence[str], handle: Callable[[Ticket], bool]) -> None:
         """Declares the queues of some models and what to do with their messages.

@@ -58,7 +58,11 @@ def _moment(cursor: str) -> float:
     return moment
 
 
-@router.get("/v1/jobs/{job_id}", responses=documented(JobNotFound), summary="A job, with its result once it has one")
+@router.get(
+    "/v1/jobs/{job_id}",
+    responses=documented(JobNotFound, ArtifactExpired),
+    summary="A job, with its result once it has one",
+)
 async def get_job(
     job_id: str,
     services: ServicesDep,
@@ -104,7 +108,7 @@ async def get_density(
         "Cache-Control": "private, immutable, max-age=604800",
         "Repr-Digest": f"sha-256=:{file.digest}:",
     }
-    if f'"{file.etag}"' in if_none_match:
+    if f'"{file.etag}"' in if_none_match or if_none_match.strip() == "*":
         return Response(status_code=304, headers=headers)
     media_type = "application/octet-stream" if format == "npz" else "text/plain; charset=utf-8"
     return FileResponse(file.path, headers=headers, media_type=media_type, filename=FILE_NAMES[format])

@@ -7,8 +7,10 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import gemmi
 import numpy as np
 
+from app.structures.preflight import structure_block
 from rhocast.elements import ATOMIC_NUMBERS
 from rhocast.errors import InvalidFile, InvalidStructure, RhocastError, TooLarge
 from rhocast.structure import Structure
@@ -16,6 +18,8 @@ from rhocast.structure import Structure
 MIN_DISTANCE = 0.5  # Å; H2 has 0.74
 MIN_VOLUME_PER_ATOM = 2.0  # Å³; diamond has 5.7
 MIN_LENGTH, MAX_LENGTH = 1.0, 500.0  # Å
+MAX_COORDINATE = 1e5  # Å; further out the rounding of a double approaches the resolution of the content key
+MAX_CHARGE = 1e-6  # e; what rounding leaves of a neutral cell
 
 
 def parsed(kind: str, content: str, max_atoms: int, vacuum: float) -> Structure:
@@ -43,8 +47,11 @@ def parsed(kind: str, content: str, max_atoms: int, vacuum: float) -> Structure:
     except Exception as error:
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
         raise InvalidFile(
-            f"found a {kind} structure that cannot be read ({reason[:200]}); expected a complete, valid one"
+            f"found a {kind} structure that cannot be read ({reason[:200]}); expected a complete, valid one; "
+            "check it with another program"
         ) from error
+    if structure.n_atoms == 0:
+        raise InvalidStructure("found no atoms; expected at least one; check that the file is complete")
     if structure.n_atoms > max_atoms:
         raise TooLarge(f"found {structure.n_atoms} atoms; expected at most {max_atoms}; send a smaller cell")
     if not structure.is_periodic:
@@ -73,8 +80,6 @@ def check_physical(structure: Structure) -> None:
     Raises:
         InvalidStructure: If numbers are missing, the cell is flat or absurd, or atoms overlap.
     """
-    if structure.n_atoms == 0:
-        raise InvalidStructure("found no atoms; expected at least one")
     if not (np.isfinite(structure.positions).all() and np.isfinite(structure.cell).all()):
         raise InvalidStructure(_not_finite(structure))
     lengths = np.linalg.norm(structure.cell, axis=1)
@@ -87,6 +92,12 @@ def check_physical(structure: Structure) -> None:
         raise InvalidStructure(
             f"found a cell of {structure.volume:.3g} Å³ for {structure.n_atoms} atoms; expected at least "
             f"{MIN_VOLUME_PER_ATOM:g} Å³ an atom and vectors that span space; check the cell"
+        )
+    furthest = float(np.abs(structure.positions).max())
+    if furthest > MAX_COORDINATE:
+        raise InvalidStructure(
+            f"found an atom at a coordinate of {furthest:.3g} Å; expected at most {MAX_COORDINATE:g} Å; "
+            "check the unit, or wrap the atoms into the cell"
         )
     _check_overlap(structure)
 
@@ -137,8 +148,10 @@ def _from_pymatgen(structure: Any) -> Structure:
 def _read_cif(text: str) -> Structure:
     from pymatgen.io.cif import CifParser  # noqa: PLC0415
 
-    structures = CifParser(io.StringIO(text)).parse_structures(primitive=False, on_error="raise")
-    return _from_pymatgen(structures[0])
+    document = gemmi.cif.Document()
+    document.add_copied_block(structure_block(text))
+    alone = io.StringIO(document.as_string())  # pymatgen stumbles over blocks without atoms
+    return _from_pymatgen(CifParser(alone).parse_structures(primitive=False, on_error="raise")[0])
 
 
 def _read_poscar(text: str) -> Structure:
@@ -161,8 +174,13 @@ def _read_xyz(text: str) -> Structure:
     for name in ("charge", "total_charge"):
         _refuse_charge(float(atoms.info.get(name, 0.0)))
     cell = atoms.cell.array
+    if atoms.pbc.any() and atoms.cell.rank < 3:
+        raise InvalidStructure(
+            f"found a periodic structure whose cell vectors {cell.tolist()} span no space; expected three independent "
+            'ones; mend Lattice="…", or leave it out for a molecule'
+        )
     return Structure.from_symbols(
-        atoms.get_chemical_symbols(), atoms.positions, cell, is_periodic=bool(atoms.pbc.any() and atoms.cell.rank == 3)
+        atoms.get_chemical_symbols(), atoms.positions, cell, is_periodic=bool(atoms.pbc.any())
     )
 
 
@@ -170,13 +188,19 @@ def _read_pymatgen(content: str) -> Structure:
     from pymatgen.core import Molecule  # noqa: PLC0415
     from pymatgen.core import Structure as PymatgenStructure  # noqa: PLC0415
 
-    record = json.loads(content)
+    record = _bare(json.loads(content))
     structure = (Molecule if record["@class"] == "Molecule" else PymatgenStructure).from_dict(record)
     labels = sum(getattr(site.specie, "oxi_state", 0) or 0 for site in structure if site.is_ordered)
     charge = float(record.get("charge") or 0.0)
     # pymatgen writes the sum of oxidation labels as the charge of a structure that was given none.
     _refuse_charge(0.0 if abs(charge - labels) < 1e-6 else charge)
     return _from_pymatgen(structure)
+
+
+def _bare(record: dict[str, Any]) -> dict[str, Any]:
+    """A pymatgen record without what is not read here: pymatgen imports and calls whatever its properties name."""
+    sites = [{key: site[key] for key in ("species", "abc", "xyz") if key in site} for site in record["sites"]]
+    return {key: record[key] for key in ("@class", "lattice", "charge") if key in record} | {"sites": sites}
 
 
 def _read_plain(content: str) -> Structure:
@@ -191,7 +215,7 @@ def _read_plain(content: str) -> Structure:
 
 
 def _refuse_charge(charge: float) -> None:
-    if abs(charge) > 1e-6:
+    if not abs(charge) <= MAX_CHARGE:  # so written, it refuses NaN too
         raise InvalidStructure(
             f"found a total charge of {charge:+g} e; expected a neutral cell; no model here was made for charged ones"
         )

@@ -11,6 +11,7 @@ from rhocast.schemas import STRUCTURE_FORMATS, StructureFormat
 MAX_GENERAL_POSITIONS = 5_000
 """Sites times symmetry operations of a CIF; pymatgen needs about a second for 2,000 of them."""
 
+_COUNT = re.compile(r"[0-9]{1,18}")
 _BINARY_STARTS = {
     b"PK\x03\x04": "a zip archive",
     b"\x1f\x8b": "a gzip file",
@@ -44,11 +45,21 @@ def decoded(content: bytes) -> str:
             f"found byte 0x{content[error.start]:02x} at {error.start}, which is not UTF-8; expected a text file; "
             "save it as UTF-8"
         ) from error
+    check_text(text)
+    return text
+
+
+def check_text(text: str) -> None:
+    """Refuses a text that can be no structure file.
+
+    Raises:
+        InvalidFile: If it is empty.
+        UnsupportedFormat: If it is not text at all.
+    """
     if not text.strip():
-        raise InvalidFile(f"found an empty file; expected a structure as {_formats()}")
+        raise InvalidFile(f"found an empty file; expected a structure; send it as {_formats()}")
     if "\x00" in text:
         raise UnsupportedFormat(f"found a binary file; expected the text of a structure file; send {_formats()}")
-    return text
 
 
 def structure_format(text: str) -> StructureFormat:
@@ -60,12 +71,13 @@ def structure_format(text: str) -> StructureFormat:
     lines = text.splitlines()
     if re.search(r"^\s*data_", text, re.MULTILINE) and "_cell_" in text:
         return "cif"
-    if lines[0].strip().isdigit():
-        return "extxyz" if len(lines) > 1 and "lattice=" in lines[1].lower() else "xyz"
+    # Before xyz: the comment of a POSCAR may be a number.
     if len(lines) >= 7 and all(_are_numbers(line, 3) for line in lines[2:5]) and _are_numbers(lines[1], 1):
         return "poscar"
+    if lines[0].strip().isdecimal():
+        return "extxyz" if len(lines) > 1 and "lattice=" in lines[1].lower() else "xyz"
     raise UnsupportedFormat(
-        f"found a file that starts with {lines[0][:40]!r}, which looks like none of {_formats()}; "
+        f"found a file that starts with {lines[0][:40]!r}; expected what looks like {_formats()}; "
         "check that it is complete, or name its format"
     )
 
@@ -91,9 +103,15 @@ def check_size(text: str, kind: StructureFormat, max_atoms: int) -> None:
         raise TooLarge(f"found a {kind} of {claimed} atoms; expected at most {max_atoms}; send a smaller cell")
 
 
-def _check_cif(text: str, max_atoms: int) -> None:
+def structure_block(text: str) -> gemmi.cif.Block:
+    """The block of a CIF that holds the atoms; journals put others before it.
+
+    Raises:
+        InvalidFile: If the text is no CIF, or has no such block, or several.
+    """
     try:
-        document = gemmi.cif.read_string(text)
+        # Names of authors have their accents, which gemmi refuses; nothing that is read here has any.
+        document = gemmi.cif.read_string(text.encode("ascii", "replace").decode("ascii"))
     except (ValueError, RuntimeError) as error:
         raise InvalidFile(
             f"found a CIF that cannot be read ({error}); expected valid CIF syntax; mend that line"
@@ -103,7 +121,14 @@ def _check_cif(text: str, max_atoms: int) -> None:
     ]
     if not blocks:
         raise InvalidFile("found a CIF without atom sites; expected a loop of _atom_site_…; add the atoms")
-    block = blocks[0]
+    if len(blocks) > 1:
+        names = ", ".join(repr(block.name[:20]) for block in blocks[:3])
+        raise InvalidFile(f"found a CIF with {len(blocks)} structures ({names}…); expected one; send them one by one")
+    return blocks[0]
+
+
+def _check_cif(text: str, max_atoms: int) -> None:
+    block = structure_block(text)
     n_sites = len(block.find_loop("_atom_site_label") or block.find_loop("_atom_site_type_symbol"))
     for value in block.find_loop("_atom_site_occupancy"):
         occupancy = gemmi.cif.as_number(value)
@@ -130,7 +155,7 @@ def _n_operations(block: gemmi.cif.Block) -> int:
             return len(group.operations())
     for tag in ("_space_group_IT_number", "_symmetry_Int_Tables_number"):
         number = block.find_value(tag)
-        group = gemmi.find_spacegroup_by_number(int(number)) if number and number.isdigit() else None
+        group = gemmi.find_spacegroup_by_number(int(number)) if number and _COUNT.fullmatch(number) else None
         if group:
             return len(group.operations())
     return 1
@@ -145,18 +170,22 @@ def _poscar_atoms(text: str) -> int:
             f"found counts {lines[5].strip()!r} where the species line should be (a VASP 4 file); "
             "expected symbols such as 'Na Cl' on line 6; add that line"
         )
-    try:
-        return sum(int(word) for word in lines[6].split())
-    except ValueError as error:
+    species, counts = lines[5].split(), lines[6].split()
+    # One to one: pymatgen would read 'Na Cl' over '2' as two atoms of Na.
+    if len(counts) != len(species) or not all(_COUNT.fullmatch(word) for word in counts):
         raise InvalidFile(
-            f"found {lines[6].strip()!r} on line 7 of a POSCAR; expected the number of atoms of each species"
-        ) from error
+            f"found {lines[6].strip()[:40]!r} on line 7 of a POSCAR; expected the number of atoms of each species; "
+            "write one number for each symbol of line 6"
+        )
+    return sum(map(int, counts))
 
 
 def _xyz_atoms(text: str) -> int:
     first = text.splitlines()[0].strip()
-    if not first.isdigit():
-        raise InvalidFile(f"found {first[:40]!r} on the first line; expected the number of atoms")
+    if not _COUNT.fullmatch(first):
+        raise InvalidFile(
+            f"found {first[:40]!r} on the first line of an xyz file; expected the number of atoms; write it there"
+        )
     return int(first)
 
 

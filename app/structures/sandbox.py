@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
-from rhocast.errors import InvalidFile
+from rhocast.errors import InvalidFile, RhocastError
 
 Answer = TypeVar("Answer")
 
@@ -24,10 +24,19 @@ class Sandbox:
         seconds: Time limit of one call; the process is killed at it.
         max_bytes: Address space of a process; 0 for no limit.
         preload: Modules that a new process imports before it takes work.
+        error: What is raised if a call takes too long or kills its process: whose fault that is.
     """
 
-    def __init__(self, n_processes: int, seconds: float, max_bytes: int = 0, preload: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        n_processes: int,
+        seconds: float,
+        max_bytes: int = 0,
+        preload: tuple[str, ...] = (),
+        error: type[RhocastError] = InvalidFile,
+    ) -> None:
         self.seconds = seconds
+        self._error = error
         self._pool = ProcessPool(
             max_workers=n_processes,
             max_tasks=_TASKS_PER_PROCESS,
@@ -44,18 +53,22 @@ class Sandbox:
             arguments: Picklable.
 
         Raises:
-            InvalidFile: If it takes too long or its process dies. What the function raises is raised here.
+            RhocastError: Of the class of this sandbox, if the function takes too long or its process dies. What the
+                function raises is raised here.
         """
         future = self._pool.schedule(function, args=arguments, timeout=self.seconds)
         try:
             return await asyncio.wrap_future(future)
         except TimeoutError as error:
-            raise InvalidFile(
-                f"found that reading this takes more than {self.seconds:g} s; expected less; send a smaller structure, "
+            raise self._error(
+                f"found that this takes more than {self.seconds:g} s; expected less; send a smaller structure, "
                 "or a CIF with its symmetry written out"
             ) from error
         except ProcessExpired as error:
-            raise InvalidFile("found that reading this kills the reader; expected a valid structure") from error
+            raise self._error(
+                "found that this kills the process that reads it; expected a valid structure; check it with another "
+                "program, and report it if that one reads it"
+            ) from error
 
     def close(self) -> None:
         self._pool.stop()

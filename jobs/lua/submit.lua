@@ -1,5 +1,5 @@
--- Accepts a job: remembers it, joins or creates its tasks, all or nothing.
--- KEYS[1] prefix; ARGV[1] the submission as JSON. Returns JSON {outcome, job, body, send = [task keys], cached}.
+-- Accepts a job: remembers it, joins or creates its tasks and sends their messages, all or nothing.
+-- KEYS[1] prefix; ARGV[1] the submission as JSON. Returns JSON {outcome, job, body}.
 local prefix = KEYS[1]
 local request = cjson.decode(ARGV[1])
 
@@ -13,7 +13,6 @@ if request.idempotency_key then
     redis.call('EXPIRE', name, request.idempotency_ttl)
 end
 
-local send = {}
 local cached = 1
 local keys = {}
 for index, task in ipairs(request.tasks) do
@@ -29,11 +28,11 @@ for index, task in ipairs(request.tasks) do
             redis.call('HSET', name, 'status', 'queued', 'model', task.model, 'cost', task.cost, 'queue', task.queue,
                 'message', task.message, 'input', task.input, 'attempts', 0, 'created', request.now)
             redis.call('ZADD', prefix .. ':open', request.now, task.key)
-            send[#send + 1] = task.key
+            enqueue(request.queues, task.queue, task.message, task.envelope)
         elseif status == 'queued' and request.urgent and queue ~= task.queue then
             -- Somebody is waiting now for what was queued as bulk work. The older message becomes stale.
             redis.call('HSET', name, 'queue', task.queue, 'message', task.message)
-            send[#send + 1] = task.key
+            enqueue(request.queues, task.queue, task.message, task.envelope)
         end
     end
     redis.call('SADD', name .. ':jobs', request.job)
@@ -46,4 +45,4 @@ redis.call('HSET', job, 'record', request.record, 'tasks', cjson.encode(keys), '
 redis.call('EXPIRE', job, request.ttl)
 redis.call('ZADD', prefix .. ':jobs', request.now, request.job)
 redis.call('ZREMRANGEBYSCORE', prefix .. ':jobs', '-inf', request.now - request.ttl)
-return cjson.encode({outcome = 'accepted', job = request.job, send = send, cached = cached})
+return cjson.encode({outcome = 'accepted', job = request.job})

@@ -190,7 +190,7 @@ def error_from_problem(code: str, status: int, detail: str) -> RhocastError:
     classes = {error.__name__: error for error in _tree(RhocastError)}
     if code in classes:
         return classes[code](detail)
-    by_status = {error.status: error for error in reversed(classes.values())}
+    by_status = {error.status: error for error in reversed(classes.values()) if error is not RhocastError}
     error = by_status.get(status, ServerError if status >= 500 else InvalidRequest)(detail)
     error.status = status
     return error

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 
 class Property(StrEnum):
@@ -14,6 +15,11 @@ class Property(StrEnum):
     MAGMOMS = "magmoms"
 
 
+def _unit(symbol: str) -> dict[str, Any]:
+    """Metadata of a field with a unit, which the OpenAPI document shows; this module loads no pydantic for it."""
+    return {"json_schema_extra": {"x-unit": symbol}}
+
+
 @dataclass(frozen=True)
 class Cost:
     """Cost of one structure: per_structure + per_edge · n_edges + per_point · n_points.
@@ -24,9 +30,9 @@ class Cost:
         per_point: Cost of a grid point.
     """
 
-    per_structure: float = 1.0
-    per_edge: float = 0.0
-    per_point: float = 0.0
+    per_structure: float = field(default=1.0, metadata=_unit("1"))
+    per_edge: float = field(default=0.0, metadata=_unit("1"))
+    per_point: float = field(default=0.0, metadata=_unit("1"))
 
     def of(self, n_edges: float, n_points: float) -> float:
         return self.per_structure + self.per_edge * n_edges + self.per_point * n_points
@@ -64,20 +70,20 @@ class ModelInfo:
     provides: tuple[Property, ...]
     description: str
     elements: tuple[str, ...]
-    cutoff: float
+    cutoff: float = field(metadata=_unit("Å"))
     weights_sha256: str
     level_of_theory: str
     licence: str
     energy_reference: str | None = None
     density_kind: str | None = None
-    valence_electrons: dict[str, float] = field(default_factory=dict[str, float])
-    recommended_spacing: float | None = None
+    valence_electrons: dict[str, float] = field(default_factory=dict[str, float], metadata=_unit("e"))
+    recommended_spacing: float | None = field(default=None, metadata=_unit("Å"))
     domains: tuple[str, ...] = ("crystal", "molecule")
     has_spin: bool = False
     is_conservative: bool | None = None
     needs_neighbours: bool = False
     no_uncertainty_because: str = "this model has no calibrated uncertainty"
-    max_atoms: int = 10_000
-    max_points: int = 0
+    max_atoms: int = field(default=10_000, metadata=_unit("1"))
+    max_points: int = field(default=0, metadata=_unit("1"))
     cost: Cost = field(default_factory=Cost)
     labels: dict[str, str] = field(default_factory=dict[str, str])

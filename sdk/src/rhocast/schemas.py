@@ -84,7 +84,7 @@ class PymatgenStructure(BaseModel):
 
 def _structure_kind(value: Any) -> str:
     """Which kind of structure an object is, so that an error speaks of that kind alone."""
-    keys: Any = value if isinstance(value, dict) else vars(value)
+    keys: Any = value if isinstance(value, dict) else getattr(value, "__dict__", {})
     if "text" in keys:
         return "text"
     return "pymatgen" if "@class" in keys or "pymatgen_class" in keys else "plain"
@@ -101,7 +101,7 @@ AnyStructure = Annotated[
 class GridRequest(Schema):
     """How the density grid is chosen: at most one of shape, spacing and encut."""
 
-    shape: Annotated[tuple[int, int, int] | None, Field(description="Points along each cell vector")] = None
+    shape: Annotated[tuple[int, int, int] | None, Quantity("1", "Points along each cell vector")] = None
     spacing: Annotated[float | None, Quantity("Å", "Largest distance of neighbouring points")] = None
     encut: Annotated[
         float | None, Quantity("eV", "Plane-wave cut-off whose fine FFT grid (VASP, PREC=Accurate) is made")
@@ -152,7 +152,7 @@ class DensityAnswer(Schema):
 
     n_electrons: Annotated[float, Quantity("e", "Electrons that the density integrates to, exactly")]
     integral: Annotated[float, Quantity("e", "Integral of the written grid, measured after scaling and rounding")]
-    shape: Annotated[tuple[int, int, int], Field(description="Grid points along each cell vector")]
+    shape: Annotated[tuple[int, int, int], Quantity("1", "Grid points along each cell vector")]
     spacing: Annotated[Vector, Quantity("Å", "Distance of neighbouring points along each cell vector")]
     grid_chosen_by: Annotated[str, Field(description="How the grid was chosen")]
     scale_factor: Annotated[float, Quantity("1", "Factor that made the sum over the grid exact")]

@@ -1,0 +1,6 @@
+"""`make bench`: every benchmark, one after another, on an otherwise idle machine."""
+
+from benchmarks import chgcar, service
+
+service.main()
+chgcar.main()

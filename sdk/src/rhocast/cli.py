@@ -1,0 +1,221 @@
+"""The command line: `rhocast predict`, `models`, `doctor`, `serve`, `worker`."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from typer.core import TyperGroup
+
+from rhocast import __version__
+from rhocast.application import become, launch_of
+from rhocast.client import Client
+from rhocast.doctor import findings
+from rhocast.errors import InvalidField, InvalidFile, RhocastError
+from rhocast.inputs import wanted_properties
+from rhocast.model_info import Property
+from rhocast.result import Result, format_name
+from rhocast.schemas import DensityFormat, Priority
+
+_MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: " "}
+
+
+class SentenceGroup(TyperGroup):
+    """Commands whose errors are one sentence on standard error and exit code 1."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the chosen command.
+
+        Args:
+            ctx: Its context.
+
+        Raises:
+            Exit: With code 1, in place of an error that the user can do something about.
+        """
+        try:
+            return super().invoke(ctx)
+        except RhocastError as error:
+            _say(error.detail)
+        except OSError as error:
+            _say(f"{error.strerror or error}: {error.filename}" if error.filename else str(error))
+        raise typer.Exit(1)
+
+
+app = typer.Typer(
+    cls=SentenceGroup,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="Electron densities, energies and forces for a CIF or POSCAR.",
+)
+
+Url = Annotated[str | None, typer.Option("--url", help="Address of the service; RHOCAST_URL if not given.")]
+Data = Annotated[Path | None, typer.Option(help="Folder of the service's data; RHOCAST_DATA if not given.")]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        Console().print(f"rhocast {__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Electron densities, energies and forces for a CIF or POSCAR."""
+
+
+@app.command()
+def predict(  # noqa: PLR0913  (one option for each thing that can be chosen)
+    file: Annotated[str, typer.Argument(help="A structure file: CIF, POSCAR, xyz.", metavar="FILE")],
+    *,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write the density here.")] = None,
+    want: Annotated[
+        str | None, typer.Option(help="Of density, energy, forces, stress, magmoms; separated by commas.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Names of models, separated by commas.")] = None,
+    spacing: Annotated[float | None, typer.Option(help="Grid spacing, Å.")] = None,
+    encut: Annotated[float | None, typer.Option(help="Plane-wave cut-off whose fine FFT grid is made, eV.")] = None,
+    shape: Annotated[str | None, typer.Option(help="Grid points along each cell vector, such as 48,48,48.")] = None,
+    like: Annotated[Path | None, typer.Option(help="A CHGCAR, cube or npz whose grid is copied.")] = None,
+    vacuum: Annotated[float | None, typer.Option(help="Empty space on each side of a molecule, Å.")] = None,
+    format: Annotated[
+        str | None, typer.Option("--format", help="chgcar, chg, cube or npz, if the name of OUT does not tell.")
+    ] = None,
+    priority: Annotated[Priority, typer.Option(help="bulk waits behind interactive.")] = Priority.INTERACTIVE,
+    timeout: Annotated[float, typer.Option(help="Longest wait, s; the job goes on.")] = 600.0,
+    force: Annotated[bool, typer.Option("--force", help="Replace OUT if it is there.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
+    url: Url = None,
+) -> None:
+    """Predict the density, energy and forces of a structure."""
+    wanted = wanted_properties(want) if want is not None else [Property.DENSITY, Property.ENERGY, Property.FORCES]
+    written = _output_format(output, format, force, wanted)
+    with Client(url) as client:
+        result = client.predict(
+            file,
+            wanted,
+            model,
+            spacing=spacing,
+            encut=encut,
+            shape=_shape(shape),
+            like=like,
+            vacuum=vacuum,
+            priority=priority,
+            timeout=timeout,
+        )
+        _show(result, as_json)
+        if output is not None:
+            result.download(output, written)
+            Console(stderr=True).print(f"[green]wrote[/] {output}", highlight=False)
+
+
+@app.command()
+def models(url: Url = None) -> None:
+    """List the models, what each covers and how many live workers serve it."""
+    table = Table("model", "provides", "default for", "elements", "made for", "workers", "licence", box=None)
+    notes: list[str] = []
+    with Client(url) as client:
+        for entry in client.models():
+            info = entry.info
+            table.add_row(
+                info.name,
+                ", ".join(info.provides),
+                ", ".join(entry.is_default_for),
+                str(len(info.elements)),
+                ", ".join(f"{domain}s" for domain in info.domains),
+                str(entry.n_workers),
+                info.licence,
+            )
+            notes.append(f"{info.name}: {info.description}")
+    console = Console()
+    console.print(table)
+    for note in notes:
+        console.print(Text(note), highlight=False)
+
+
+@app.command()
+def doctor(url: Url = None) -> None:
+    """Check this installation and the service; exit code 1 if something needed is missing."""
+    found = findings(url)
+    table = Table("", "what", "found", box=None, show_header=False)
+    for finding in found:
+        table.add_row(_MARKS[finding.is_good], finding.name, Text(finding.found))
+    Console().print(table)
+    if any(finding.is_good is False for finding in found):
+        raise typer.Exit(1)
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8000,
+    workers: Annotated[int, typer.Option(help="Worker processes on this machine.", min=0)] = 1,
+    data: Data = None,
+) -> None:
+    """Run the service on this machine: store, web server and workers."""
+    arguments = ("--host", host, "--port", str(port), "--workers", str(workers))
+    become(launch_of("app.supervisor", arguments, os.environ, Path.cwd(), data))
+
+
+@app.command()
+def worker(data: Data = None) -> None:
+    """Run one more worker for a service whose store RHOCAST_REDIS_URL names."""
+    become(launch_of("workers", (), os.environ, Path.cwd(), data))
+
+
+def main() -> None:
+    """Entry point."""
+    app(prog_name="rhocast")
+
+
+def _say(sentence: str) -> None:
+    Console(stderr=True).print(Text(sentence, style="red"), highlight=False, soft_wrap=True)
+
+
+def _output_format(
+    output: Path | None, format: str | None, force: bool, wanted: Sequence[Property]
+) -> DensityFormat | None:
+    """Format of the file to be written; refused before any work is done for it."""
+    if output is None:
+        return None
+    if Property.DENSITY not in wanted:
+        raise InvalidField(f"found -o {output} and no density wanted; expected both or neither; add density to --want")
+    if output.exists() and not force:
+        raise InvalidFile(f"found that {output} exists; expected a new name; choose one, or replace it with --force")
+    if not output.absolute().parent.is_dir():
+        raise InvalidFile(f"found no folder {output.parent}; expected one for {output.name}; make it first")
+    return format_name(output, format)
+
+
+def _shape(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    parts = text.replace("x", ",").split(",")
+    if len(parts) != 3 or not all(part.strip().isdecimal() for part in parts):
+        raise InvalidField(f"found the shape {text!r}; expected three numbers of points such as 48,48,48")
+    return tuple(int(part) for part in parts)
+
+
+def _show(result: Result, as_json: bool) -> None:
+    if as_json:
+        typer.echo(result.to_json())
+        return
+    console = Console()
+    table = Table(box=None, show_header=False)
+    rows = result.summary()
+    warnings = rows.pop("warnings", None)
+    for name, value in rows.items():
+        table.add_row(Text(name, style="bold"), Text(value))
+    console.print(table)
+    if warnings is not None:
+        console.print()
+        for line in result.warnings:
+            console.print(Text(f"warning: {line}", style="yellow"), highlight=False, soft_wrap=True)

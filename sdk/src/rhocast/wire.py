@@ -1,0 +1,118 @@
+"""What goes over the wire: the calls that a client makes and what the replies mean. No input, no output."""
+
+import http
+import http.client
+import json
+import re
+import uuid
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from pydantic import BaseModel, ValidationError
+
+from rhocast.errors import ConnectionFailed, RhocastError, error_from_problem
+from rhocast.schemas import DensityFormat, PredictionRequest, Problem
+from rhocast.transport import Call, Reply
+
+LONGEST_POLL = 20.0
+"""Seconds of one long poll: below the minute after which proxies give up."""
+
+_CONVERSION_SECONDS = 600.0  # a large grid is written as text when it is first asked for
+_SHOWN_CHARACTERS = 200
+
+Answer = TypeVar("Answer", bound=BaseModel)
+
+
+def submission(request: PredictionRequest, wait: float = 0.0, idempotency_key: str | None = None) -> Call:
+    """The call that submits a request.
+
+    Args:
+        request: What to predict.
+        wait: Seconds that the server may wait for the result before it answers.
+        idempotency_key: Key by which the server knows a repetition; a fresh one if None.
+    """
+    headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
+    if wait > 0:
+        headers["Prefer"] = f"wait={wait:.3f}"
+    body = json.dumps(request.model_dump(mode="json", by_alias=True), allow_nan=False).encode()
+    return Call("POST", "/v1/predictions", body, headers, seconds=wait)
+
+
+def job_look(job_id: str, wait: float = 0.0) -> Call:
+    """The call that looks at a job, after at most some seconds of waiting for its end."""
+    query = f"?wait={wait:.3f}" if wait > 0 else ""
+    return Call("GET", f"/v1/jobs/{quote(job_id, safe='')}{query}", seconds=wait)
+
+
+def job_cancellation(job_id: str) -> Call:
+    return Call("DELETE", f"/v1/jobs/{quote(job_id, safe='')}")
+
+
+def job_list(limit: int) -> Call:
+    return Call("GET", f"/v1/jobs?limit={limit}")
+
+
+def density_download(job_id: str, density_format: DensityFormat) -> Call:
+    """The call that fetches a density file, its bytes as they are."""
+    path = f"/v1/jobs/{quote(job_id, safe='')}/density?format={density_format}"
+    return Call("GET", path, headers={"Accept-Encoding": "identity"}, seconds=_CONVERSION_SECONDS)
+
+
+def answer_of(reply: Reply, schema: type[Answer], url: str) -> Answer:
+    """The object that a reply carries. What a newer server adds to it is ignored.
+
+    Args:
+        reply: A reply with a body.
+        schema: Class of the object.
+        url: Address that it came from, for errors.
+
+    Raises:
+        RhocastError: The error that the reply stands for.
+        ConnectionFailed: If the body is no such object.
+    """
+    if reply.status >= http.HTTPStatus.MULTIPLE_CHOICES:
+        raise error_of(reply, url)
+    try:
+        return schema.model_validate_json(reply.body, extra="ignore")
+    except ValidationError as error:
+        raise ConnectionFailed(
+            f"found an answer of {url} that is no rhocast {schema.__name__.lower()} ({_shown(reply.body)}); "
+            "expected a rhocast service there, of this version or newer; check the URL"
+        ) from error
+
+
+def error_of(reply: Reply, url: str) -> RhocastError:
+    """The error that a reply stands for: the server's own where it is a problem document.
+
+    Args:
+        reply: A reply with a body and a status of 300 or more.
+        url: Address that it came from.
+    """
+    try:
+        found = Problem.model_validate_json(reply.body, extra="ignore")
+    except ValidationError:
+        phrase = http.client.responses.get(reply.status, "unknown")
+        return error_from_problem(
+            "",
+            reply.status,
+            f"found HTTP {reply.status} ({phrase}) from {url} ({_shown(reply.body)}); expected an answer of a rhocast "
+            "service; check the URL, and what stands between",
+        )
+    return error_from_problem(found.code, found.status, found.detail)
+
+
+def digest_of(reply: Reply) -> str:
+    """SHA-256 of the file in base64, as the reply's Repr-Digest says (RFC 9530); empty if it says none."""
+    found = re.search(r"sha-256=:([A-Za-z0-9+/=]+):", reply.headers.get("repr-digest", ""))
+    return found.group(1) if found else ""
+
+
+def error_of_problem(problem: Problem) -> RhocastError:
+    return error_from_problem(problem.code, problem.status, problem.detail)
+
+
+def _shown(body: bytes) -> str:
+    """The beginning of a body in one line of plain text."""
+    text: Any = re.sub(r"<[^>]*>", " ", body[: 10 * _SHOWN_CHARACTERS].decode("utf-8", "replace"))
+    words = " ".join(text.split())
+    return words[:_SHOWN_CHARACTERS] or "an empty body"

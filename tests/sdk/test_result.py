@@ -1,0 +1,153 @@
+import base64
+import hashlib
+import io
+
+import numpy as np
+import pytest
+
+from rhocast import Density, Result
+from rhocast.density import write_npz
+from rhocast.errors import ArtifactNotFound, DamagedDownload, UnsupportedFormat
+
+
+@pytest.fixture
+def result(server, client, job_record) -> Result:
+    server.answer(job_record(warnings=["take <care>"]))
+    made = client.job("j1").result()
+    server.seen.clear()
+    return made
+
+
+@pytest.fixture
+def content(result) -> bytes:
+    stream = io.BytesIO()
+    write_npz(Density(result.structure, np.full((2, 2, 3), 0.2)), stream)
+    return stream.getvalue()
+
+
+def digest(content: bytes) -> str:
+    return f"sha-256=:{base64.b64encode(hashlib.sha256(content).digest()).decode()}:"
+
+
+def test_numbers_are_arrays_in_the_order_of_the_atoms(result):
+    assert result.energy == -10.8
+    assert result.energy_per_atom == -5.4
+    assert result.forces.tolist() == [[0.0, 0.0, 0.3], [0.0, 0.4, 0.0]]
+    assert result.stress.shape == (3, 3)
+    assert result.magmoms.tolist() == [0.5, -0.5]
+    assert result.structure.symbols == ["Si", "Si"]
+    assert result.structure.is_periodic
+    assert result.job_id == "j1"
+    assert result.compute_seconds == 0.25
+    assert result.warnings == ["take <care>"]
+
+
+def test_each_property_says_where_it_comes_from_and_how_far_to_trust_it(result):
+    assert result.provenance["density"].model == "promolecule"
+    assert result.provenance["forces"].model == "chgnet"
+    assert result.uncertainty["energy"].reason == "none yet"
+
+
+def test_the_density_is_downloaded_once(server, result, content):
+    server.answer(content, repr_digest=digest(content))
+    assert np.allclose(result.density().values, 0.2)
+    assert result.density() is result.density()
+    assert [seen.path for seen in server.seen] == ["/v1/jobs/j1/density?format=npz"]
+    assert server.seen[0].headers["accept-encoding"] == "identity"
+
+
+def test_a_damaged_density_is_not_kept(server, result, content):
+    server.answer(content[:-1] + b"x", repr_digest=digest(content))
+    with pytest.raises(DamagedDownload):
+        result.density()
+    server.answer(content, repr_digest=digest(content))
+    assert result.density().shape == (2, 2, 3)
+
+
+def test_a_download_is_the_server_s_file(server, result, tmp_path):
+    server.answer(b"text of a CHGCAR", repr_digest=digest(b"text of a CHGCAR"))
+    assert result.download(tmp_path / "CHGCAR").read_bytes() == b"text of a CHGCAR"
+    assert server.seen[0].path == "/v1/jobs/j1/density?format=chgcar"
+    assert [path.name for path in tmp_path.iterdir()] == ["CHGCAR"]
+
+
+def test_the_format_of_a_download_is_in_its_name_or_said(server, result, tmp_path):
+    for name, format, expected in (("CHG", None, "chg"), ("a.cube", None, "cube"), ("density", "npz", "npz")):
+        server.answer(b"x")
+        result.download(tmp_path / name, format)
+        assert server.seen[-1].path.endswith(f"format={expected}")
+
+
+def test_a_name_without_a_format_is_refused(result, tmp_path):
+    with pytest.raises(UnsupportedFormat, match="found the file name 'density'"):
+        result.download(tmp_path / "density")
+
+
+def test_a_damaged_download_leaves_what_was_there(server, result, tmp_path):
+    (tmp_path / "CHGCAR").write_text("old")
+    server.answer(b"new", repr_digest=digest(b"other"))
+    with pytest.raises(DamagedDownload):
+        result.download(tmp_path / "CHGCAR")
+    assert (tmp_path / "CHGCAR").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["CHGCAR"]
+
+
+def test_a_folder_is_no_file_to_write(server, result, tmp_path):
+    with pytest.raises(IsADirectoryError, match="it is a folder; add a file name"):
+        result.download(tmp_path, "chgcar")
+    with pytest.raises(FileNotFoundError):
+        result.download(tmp_path / "missing" / "CHGCAR")
+    assert server.seen == []
+
+
+def test_what_was_not_wanted_says_what_was(server, client, job_record):
+    record = job_record(want=["density"])
+    record["result"]["potential"] = None
+    server.answer(record)
+    result = client.job("j1").result()
+    for name in ("energy", "energy_per_atom", "forces", "stress", "magmoms"):
+        with pytest.raises(ArtifactNotFound, match=r"did not want \w+; it wanted density; submit with want=\['\w+'\]"):
+            getattr(result, name)
+    assert set(result.provenance) == {"density"}
+
+
+def test_a_density_that_was_not_wanted_is_not_asked_for(server, client, job_record, tmp_path):
+    record = job_record(want=["energy", "forces"])
+    record["result"]["density"] = None
+    record["result"]["potential"]["stress"] = None
+    server.answer(record)
+    result = client.job("j1").result()
+    sentence = r"did not want density; it wanted energy, forces; submit with want=\['density'\]"
+    with pytest.raises(ArtifactNotFound, match=sentence):
+        result.density()
+    with pytest.raises(ArtifactNotFound, match=sentence):
+        result.download(tmp_path / "CHGCAR")
+    with pytest.raises(ArtifactNotFound, match=r"did not want stress"):
+        _ = result.stress
+
+
+def test_a_result_shows_itself_in_a_line_and_in_a_table(result):
+    assert repr(result) == "<Result of job j1: density, energy, forces, stress, magmoms of Si2>"
+    table = result._repr_html_()
+    assert "<td>8 e (Si 4)</td>" in table
+    assert "<td>0.400000 eV/Å</td>" in table
+    assert "take &lt;care&gt;" in table
+
+
+def test_a_summary_has_what_was_wanted(server, client, job_record):
+    record = job_record(want=["energy"], was_cached=True)
+    record["result"]["density"] = None
+    record["result"]["potential"]["forces"] = None
+    server.answer(record)
+    summary = client.job("j1").result().summary()
+    assert list(summary) == ["formula", "atoms", "model", "energy", "seconds"]
+    assert summary["energy"] == "-10.800000 eV (-5.400000 eV an atom)"
+    assert summary["seconds"] == "0.25 (known before)"
+
+
+def test_a_density_without_counted_elements_still_has_a_summary(server, client, job_record):
+    record = job_record()
+    record["result"]["density"]["provenance"] = record["result"]["density"]["provenance"] | {"valence_electrons": None}
+    record["result"]["potential"] = None
+    server.answer(record)
+    assert client.job("j1").result().summary()["valence electrons"] == "8 e"
