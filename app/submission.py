@@ -75,8 +75,11 @@ def _record(services: Services, request: PredictionRequest, structure: Structure
         _order(form, info, [one for one in want if models[one] is info], grid, settings.mantissa_bits)
         for info in infos.values()
     ]
-    for info in infos.values():
-        _refuse_overload(services, Transport.queue_name(info.name, request.priority))
+    _keep_known_results(services, orders)
+    known = services.ledger.tasks([order.key for order in orders])
+    for order in orders:
+        if order.key not in known:
+            _refuse_overload(services, Transport.queue_name(order.model, request.priority))
     record = JobRecord(
         id=secrets.token_urlsafe(12),
         created_at=datetime.now(UTC),
@@ -90,7 +93,6 @@ def _record(services: Services, request: PredictionRequest, structure: Structure
         warnings=[line for info in infos.values() for line in warnings_for(structure, info)],
         infos={name: info_record(info_for(info, structure)) for name, info in infos.items()},
     )
-    _refresh_artifacts(services, orders)
     return services.ledger.submit(record, orders, *idempotency)
 
 
@@ -174,7 +176,7 @@ def _refuse_overload(services: Services, queue: str) -> None:
         )
 
 
-def _refresh_artifacts(services: Services, orders: list[TaskOrder]) -> None:
+def _keep_known_results(services: Services, orders: list[TaskOrder]) -> None:
     """Keeps the files of results that are asked for again; forgets results whose file is gone."""
     for task in services.ledger.tasks([order.key for order in orders]).values():
         name = (task.result or {}).get("artifact")

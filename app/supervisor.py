@@ -6,19 +6,18 @@ processes against one Redis.
 """
 
 import argparse
-import logging
 import os
-import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Sequence
 
 import structlog
 
+from jobs import logs
 from jobs.embedded import EmbeddedStore
 from jobs.settings import Settings
+from jobs.termination import Termination
 from rhocast.errors import ServiceUnavailable
 
 _STEADY_SECONDS = 30.0
@@ -81,16 +80,14 @@ def supervise(settings: Settings, host: str, port: int, n_workers: int) -> None:
         port: Its port.
         n_workers: Worker processes; one a device.
     """
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    termination = Termination()
     store = None if settings.redis_url else EmbeddedStore(settings.data / "store").start()
     url = store.url if store else settings.redis_url
     environment = {**os.environ, "RHOCAST_REDIS_URL": url, "RHOCAST_DATA": str(settings.data.resolve())}
     web = Child("web", _web_command(host, port), environment)
     workers = [Child(f"worker-{index}", _worker_command(), environment) for index in range(n_workers)]
     log.info("service_started", url=f"http://{host}:{port}", store=url)
-    while not stop.wait(0.1):
+    while not termination.wait(0.1):
         if store is not None:
             _keep_alive(store)
         for child in (web, *workers):
@@ -131,7 +128,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--workers", type=int, default=1)
     arguments = parser.parse_args()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
+    logs.configure()
     supervise(Settings(), arguments.host, arguments.port, arguments.workers)
 
 

@@ -46,7 +46,7 @@ def main() -> None:
         ours, theirs = Path(folder) / "CHGCAR", Path(folder) / "CHGCAR_pymatgen"
         for verb, mine, other in (
             ("write", lambda: density.write(ours), lambda: chgcar.write_file(theirs)),
-            ("read", lambda: Density.read(ours), lambda: Chgcar.from_file(theirs)),
+            ("read", lambda: Density.read(ours), lambda: Chgcar.from_file(str(theirs))),
         ):
             fast, slow = seconds(mine, 5), seconds(other, 1)
             size = ours.stat().st_size / 1e6

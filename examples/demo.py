@@ -1,7 +1,7 @@
 """`python examples/demo.py`: densities, energies and forces of a few structures, each density checked by pymatgen.
 
-Asks a running service, or with `--serve` one that it starts for itself on a free port and stops again. Exits with 1 if a written density does not integrate to its
-number of electrons within 1e-6.
+Asks a running service, or with `--serve` one that it starts for itself on a free port and stops again.
+Exits with 1 if a written density does not integrate to its number of electrons within 1e-6.
 """
 
 import argparse
@@ -59,7 +59,7 @@ def integral_of(path: Path) -> float:
     """Electrons in a CHGCAR: pymatgen holds ρ·V, so its mean is the integral."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pymatgen tells of POTCARs that nobody needs here
-        return float(np.mean(Chgcar.from_file(path).data["total"]))
+        return float(np.mean(Chgcar.from_file(str(path)).data["total"]))
 
 
 def answer_for(client: Client, file: Path, folder: Path) -> Answer:

@@ -2,9 +2,7 @@
 
 import os
 import secrets
-import signal
 import socket
-import threading
 import time
 from collections.abc import Callable, Sequence
 
@@ -18,6 +16,7 @@ from jobs.connection import connect
 from jobs.directory import HEARTBEAT_SECONDS, Directory
 from jobs.ledger import Ledger
 from jobs.settings import Settings
+from jobs.termination import Termination
 from models.interface import DensityModel, Potential
 from rhocast.errors import RhocastError
 from rhocast.model_info import Property
@@ -107,12 +106,10 @@ def run(settings: Settings, models: Sequence[DensityModel | Potential]) -> None:
         settings: Settings with the address of the store.
         models: Loaded models.
     """
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    termination = Termination()
     worker = WorkerProcess(settings, models)
     worker.start()
-    while not stop.wait(timeout=_TICK_SECONDS):
+    while not termination.wait(_TICK_SECONDS):
         worker.tick()
     worker.stop()
 

@@ -4,9 +4,11 @@ import asyncio
 import hashlib
 import re
 import time
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Depends, Header, Request, Response
 
 from app.answers import Answers
 from app.bodies import read_body, read_prediction
@@ -16,6 +18,7 @@ from app.submission import request_hash, submit
 from jobs.records import JobView
 from rhocast.errors import (
     IdempotencyConflict,
+    InvalidField,
     InvalidRequest,
     InvalidStructure,
     StorageFull,
@@ -78,59 +81,70 @@ def _route(path: str, summary: str) -> Any:
     return router.post(path, response_model=Job, responses=_RESPONSES, openapi_extra=_BODY, summary=summary)
 
 
-@_route("/v1/predictions", "Predict what is wanted of a structure")
-async def predict(
-    request: Request,
-    response: Response,
-    services: ServicesDep,
-    prefer: Prefer = "",
-    idempotency_key: IdempotencyKey = "",
-) -> Job:
+@dataclass(frozen=True)
+class Asked:
+    """A request as it arrived: what it asks, how long it waits, and its idempotency key."""
+
+    request: PredictionRequest
+    wait_seconds: float
+    idempotency_key: str
+
+    def only(self, offered: Collection[Property], default: list[Property]) -> "Asked":
+        """The same, at an address that offers certain properties.
+
+        Args:
+            offered: Properties that may be wanted there.
+            default: What is wanted if nothing is said.
+
+        Raises:
+            InvalidField: If something else is wanted.
+        """
+        if "want" not in self.request.model_fields_set:
+            return replace(self, request=self.request.model_copy(update={"want": default}))
+        if foreign := [wanted for wanted in self.request.want if wanted not in offered]:
+            raise InvalidField(
+                f"found that {', '.join(foreign)} is wanted; expected {' or '.join(offered)} at this address; "
+                "post to /v1/predictions"
+            )
+        return self
+
+
+async def asked(
+    request: Request, services: ServicesDep, prefer: Prefer = "", idempotency_key: IdempotencyKey = ""
+) -> Asked:
     body = await read_body(request, services.settings.max_body_bytes)
-    asked = await read_prediction(request, body)
-    return await _answer(services, response, asked, (prefer, idempotency_key))
+    prediction = await read_prediction(request, body)
+    return Asked(prediction, _wait_seconds(prefer, services.settings.max_wait_seconds), idempotency_key)
+
+
+AskedDep = Annotated[Asked, Depends(asked)]
+
+
+@_route("/v1/predictions", "Predict what is wanted of a structure")
+async def predict(asked: AskedDep, response: Response, services: ServicesDep) -> Job:
+    return await _answer(services, response, asked)
 
 
 @_route("/v1/density", "Predict the density of a structure")
-async def predict_density(
-    request: Request,
-    response: Response,
-    services: ServicesDep,
-    prefer: Prefer = "",
-    idempotency_key: IdempotencyKey = "",
-) -> Job:
-    body = await read_body(request, services.settings.max_body_bytes)
-    asked = await read_prediction(request, body)
-    return await _answer(
-        services, response, asked.model_copy(update={"want": [Property.DENSITY]}), (prefer, idempotency_key)
-    )
+async def predict_density(asked: AskedDep, response: Response, services: ServicesDep) -> Job:
+    return await _answer(services, response, asked.only([Property.DENSITY], [Property.DENSITY]))
 
 
 @_route("/v1/energy", "Predict energy and forces of a structure")
-async def predict_energy(
-    request: Request,
-    response: Response,
-    services: ServicesDep,
-    prefer: Prefer = "",
-    idempotency_key: IdempotencyKey = "",
-) -> Job:
-    body = await read_body(request, services.settings.max_body_bytes)
-    asked = await read_prediction(request, body)
-    want = [Property.ENERGY, Property.FORCES]
-    return await _answer(services, response, asked.model_copy(update={"want": want}), (prefer, idempotency_key))
+async def predict_energy(asked: AskedDep, response: Response, services: ServicesDep) -> Job:
+    offered = [one for one in Property if one != Property.DENSITY]
+    return await _answer(services, response, asked.only(offered, [Property.ENERGY, Property.FORCES]))
 
 
-async def _answer(services: Services, response: Response, asked: PredictionRequest, headers: tuple[str, str]) -> Job:
-    prefer, idempotency_key = headers
-    started = time.monotonic()
-    body_hash = hashlib.sha256(request_hash(asked).encode()).hexdigest()
-    job_id = await submit(services, asked, idempotency_key, body_hash)
-    seconds = _wait_seconds(prefer, services.settings.max_wait_seconds)
-    view = await finished_view(services, job_id, seconds - (time.monotonic() - started))
+async def _answer(services: Services, response: Response, asked: Asked) -> Job:
+    deadline = time.monotonic() + asked.wait_seconds
+    body_hash = hashlib.sha256(request_hash(asked.request).encode()).hexdigest()
+    job_id = await submit(services, asked.request, asked.idempotency_key, body_hash)
+    view = await finished_view(services, job_id, deadline - time.monotonic())
     job = await asyncio.to_thread(Answers(services.artifacts, services.settings.job_days).job, view)
     response.headers["Location"] = f"/v1/jobs/{job_id}"
-    if seconds > 0:
-        response.headers["Preference-Applied"] = f"wait={seconds:g}"
+    if asked.wait_seconds > 0:
+        response.headers["Preference-Applied"] = f"wait={asked.wait_seconds:g}"
     if not job.status.is_final:
         response.status_code = 202
         response.headers["Retry-After"] = "1"

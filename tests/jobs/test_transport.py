@@ -10,8 +10,14 @@ import pytest
 from jobs.ledger import Ledger
 from jobs.transport import Ticket, Transport
 from rhocast.schemas import Priority
+from tests.jobs.builders import job, order
 
 QUEUE = Transport.queue_name("m", Priority.INTERACTIVE)
+
+
+def send(ledger: Ledger, message_id: str, key: str, cost: float, queue: str = QUEUE) -> None:
+    envelope = Transport.envelope(message_id, key, cost, queue)
+    ledger.transport.broker.do_enqueue(queue, message_id, envelope)
 
 
 def wait_until(is_true: Callable[[], bool], seconds: float = 10.0) -> None:
@@ -31,7 +37,7 @@ def served(ledger: Ledger, handle: Callable[[Ticket], bool]) -> dramatiq.Worker:
 
 
 def test_a_message_is_held_until_it_is_handled(ledger: Ledger) -> None:
-    ledger.transport.send("id1", "key", 2.5, QUEUE)
+    send(ledger, "id1", "key", 2.5)
     assert ledger.transport.holds("id1", QUEUE)
     assert not ledger.transport.holds("id2", QUEUE)
     assert ledger.transport.depth(QUEUE) == 1
@@ -45,7 +51,7 @@ def test_a_message_is_held_until_it_is_handled(ledger: Ledger) -> None:
 def test_each_priority_of_each_model_is_read(ledger: Ledger) -> None:
     seen: set[tuple[str, str]] = set()
     for queue in Transport.queue_names(["m", "n"]):
-        ledger.transport.send(queue, queue, 1.0, queue)
+        send(ledger, queue, queue, 1.0, queue)
     worker = served(ledger, lambda ticket: seen.add((ticket.model, ticket.priority)) is None)
     wait_until(lambda: len(seen) == 4)
     worker.stop()
@@ -59,7 +65,7 @@ def test_a_message_that_is_refused_or_raises_is_dead_lettered(ledger: Ledger, ra
             raise ValueError("no")
         return False
 
-    ledger.transport.send("id1", "key", 1.0, QUEUE)
+    send(ledger, "id1", "key", 1.0)
     worker = served(ledger, refuse)
     wait_until(lambda: ledger.transport.dead_letters(QUEUE) == 1)
     worker.stop()
@@ -75,8 +81,18 @@ def test_a_stopped_worker_finishes_what_it_holds_and_returns_the_rest(ledger: Le
         return True
 
     for index in range(8):
-        ledger.transport.send(f"id{index}", f"k{index}", 1.0, QUEUE)
+        send(ledger, f"id{index}", f"k{index}", 1.0)
     worker = served(ledger, slow)
     started.wait(5)
     worker.stop()
     assert ledger.transport.depth(QUEUE) == 4
+
+
+def test_a_submission_leaves_a_queue_as_dramatiq_itself_would(ledger: Ledger) -> None:
+    ledger.submit(job(order()), [order()])
+    queue = f"{ledger.transport.namespace}:{QUEUE}"
+    ours = (ledger.client.lrange(queue, 0, -1), ledger.client.hgetall(f"{queue}.msgs"))
+    message = dramatiq.Message.decode(next(iter(ours[1].values())))
+    ledger.transport.broker.flush(QUEUE)
+    ledger.transport.broker.do_enqueue(QUEUE, message.message_id, message.encode())
+    assert ours == (ledger.client.lrange(queue, 0, -1), ledger.client.hgetall(f"{queue}.msgs"))

@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, FailFast, Field, Tag
 
 from rhocast.model_info import Cost, ModelInfo, Property
 from rhocast.quantity import Quantity
@@ -60,8 +60,8 @@ class Problem(Schema):
 class PlainStructure(Schema):
     """Atoms as plain arrays."""
 
-    symbols: Annotated[list[str], Field(description="Chemical symbols, one an atom", min_length=1)]
-    positions: Annotated[list[Vector], Quantity("Å", "Cartesian positions")]
+    symbols: Annotated[list[str], FailFast(), Field(description="Chemical symbols, one an atom", min_length=1)]
+    positions: Annotated[list[Vector], FailFast(), Quantity("Å", "Cartesian positions")]
     cell: Annotated[Matrix | None, Quantity("Å", "Cell vectors, one a row; null for a molecule")] = None
     charge: Annotated[float, Quantity("e", "Total charge; only 0 is answered")] = 0.0
 

@@ -1,0 +1,139 @@
+"""From the ledger's rows to the wire."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from app.answers import Answers, comment_line, file_key, provenance
+from app.downloads import density_file
+from jobs.artifacts import ArtifactStore
+from jobs.canonical import structure_record
+from jobs.directory import info_record
+from jobs.records import Failure, JobRecord, JobView, TaskRecord, TaskStatus
+from models.density.promolecule import Promolecule
+from rhocast.errors import ArtifactNotFound
+from rhocast.model_info import ModelInfo, Property
+from rhocast.schemas import JobStatus
+from rhocast.structure import Structure
+
+SALT = Structure.from_symbols(["Cl", "Na"], [[2.8, 2.8, 2.8], [0, 0, 0]], [[5.6, 0, 0], [0, 5.6, 0], [0, 0, 5.6]])
+INFO = Promolecule().info
+RESULT = {
+    "n_electrons": 14.0,
+    "integral": 14.0,
+    "shape": [8, 8, 8],
+    "scale_factor": 1.01,
+    "minimum": 0.0,
+    "maximum": 1.0,
+    "mantissa_bits": 12,
+    "artifact": "no-such-file",
+    "code_version": "0.1.0",
+}
+
+
+def view_of(status: TaskStatus | None, result=None, error: Failure | None = None, **changed) -> JobView:
+    """A job of one density task in a state; None: the task is gone."""
+    record = JobRecord(
+        id="j1",
+        created_at=datetime(2026, 1, 2, tzinfo=UTC),
+        structure=structure_record(SALT),
+        order=[1, 0],
+        want=[Property.DENSITY],
+        tasks={"promolecule": "k1"},
+        models={"density": "promolecule"},
+        grid_chosen_by="shape as asked",
+        infos={"promolecule": info_record(INFO)},
+        warnings=["mind the gap"],
+    )
+    task = None if status is None else TaskRecord(
+        key="k1", model="promolecule", status=status, seconds=0.5, result=result, error=error
+    )  # fmt: skip
+    return JobView(record=record, cancelled_at=None, was_cached=False, tasks={"promolecule": task})
+
+
+@pytest.fixture
+def answers(tmp_path) -> Answers:
+    return Answers(ArtifactStore(tmp_path, 0), job_days=2)
+
+
+def test_a_job_carries_what_is_true_of_its_state(answers):
+    succeeded = answers.job(view_of(TaskStatus.SUCCEEDED, RESULT))
+    assert succeeded.status == JobStatus.SUCCEEDED
+    assert succeeded.compute_seconds == 0.5
+    assert succeeded.result.density.spacing == (0.7, 0.7, 0.7)
+    assert (succeeded.expires_at - succeeded.created_at).days == 2
+    for status in (TaskStatus.QUEUED, TaskStatus.RUNNING):
+        job = answers.job(view_of(status))
+        assert (job.result, job.error, job.compute_seconds) == (None, None, None)
+    failed = answers.job(view_of(TaskStatus.FAILED, error=Failure(code="TooLarge", detail="found much")))
+    assert (failed.error.code, failed.error.status, failed.error.detail) == ("TooLarge", 413, "found much")
+    unknown = answers.job(view_of(TaskStatus.FAILED, error=Failure(code="FromTheFuture", detail="found more")))
+    assert unknown.error.status == 500
+    expired = answers.job(view_of(None))
+    assert (expired.status, expired.error.code) == (JobStatus.EXPIRED, "ArtifactExpired")
+
+
+def test_a_task_without_a_result_leaves_its_part_out(answers):
+    assert answers.job(view_of(TaskStatus.SUCCEEDED)).result.density is None
+
+
+def test_lists_of_jobs_leave_results_out(answers):
+    assert answers.job(view_of(TaskStatus.SUCCEEDED, RESULT), with_result=False).result is None
+
+
+def test_a_coarse_grid_is_flagged_after_the_other_warnings(answers):
+    first, second = answers.job(view_of(TaskStatus.SUCCEEDED, RESULT)).warnings
+    assert first == "mind the gap"
+    assert second.startswith("the sum over this grid was off by 1.0e-02")
+    assert second.endswith("a spacing of 0.18 Å would do")
+    view = view_of(TaskStatus.SUCCEEDED, RESULT)
+    view.record.infos["promolecule"]["recommended_spacing"] = None
+    assert answers.job(view).warnings[1].endswith("choose a smaller spacing")
+    assert answers.job(view_of(TaskStatus.SUCCEEDED, RESULT | {"scale_factor": 1.0001})).warnings == ["mind the gap"]
+
+
+def test_valence_electrons_are_those_of_this_structure():
+    assert provenance(INFO, SALT, "v").valence_electrons == {"Cl": 7, "Na": 7}
+    potential = ModelInfo(
+        name="p",
+        provides=(Property.ENERGY,),
+        description="",
+        elements=("H",),
+        cutoff=5.0,
+        weights_sha256="0",
+        level_of_theory="none",
+        licence="none",
+    )
+    assert provenance(potential, SALT, "v").valence_electrons is None
+
+
+def test_the_comment_is_one_line(answers):
+    line = comment_line(answers.job(view_of(TaskStatus.SUCCEEDED, RESULT)).result.density)
+    assert "\n" not in line
+    assert "grid 8x8x8, shape as asked, scaled by 1.01000000" in line
+
+
+def test_files_share_a_name_only_if_their_bytes_are_the_same():
+    view = view_of(TaskStatus.SUCCEEDED, RESULT)
+    task = view.tasks["promolecule"]
+    names = {
+        file_key(view, task, "cube", "a"),
+        file_key(view, task, "npz", "a"),
+        file_key(view, task, "cube", "b"),
+        file_key(view, task.model_copy(update={"key": "k2"}), "cube", "a"),
+    }
+    moved = view.record.model_copy(update={"structure": structure_record(SALT.reordered([1, 0]))})
+    names.add(file_key(view.model_copy(update={"record": moved}), task, "cube", "a"))
+    assert len(names) == 5
+    assert file_key(view, task, "cube", "a") in names
+
+
+async def no_density(view: JobView) -> None:
+    await density_file(None, view, None, "cube")
+
+
+def test_a_job_without_a_density_has_no_file():
+    import asyncio
+
+    with pytest.raises(ArtifactNotFound, match=r"'j1' has no density \(it wanted density\); submit one"):
+        asyncio.run(no_density(view_of(TaskStatus.SUCCEEDED)))
