@@ -26,7 +26,6 @@ def test_a_process_that_looks_all_the_time_never_hangs_on_a_signal() -> None:
             assert process.stdout is not None
             assert process.stdout.readline() == "up\n"
             process.send_signal(signal.SIGTERM)
-            process.send_signal(signal.SIGINT)
             assert process.wait(10) == 0
             assert process.stdout.read() == "down\n"
 
