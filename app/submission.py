@@ -75,8 +75,7 @@ def _record(services: Services, request: PredictionRequest, structure: Structure
         _order(form, info, [one for one in want if models[one] is info], grid, settings.mantissa_bits)
         for info in infos.values()
     ]
-    _keep_known_results(services, orders)
-    known = services.ledger.tasks([order.key for order in orders])
+    known = _known_tasks(services, orders)
     for order in orders:
         if order.key not in known:
             _refuse_overload(services, Transport.queue_name(order.model, request.priority))
@@ -176,16 +175,18 @@ def _refuse_overload(services: Services, queue: str) -> None:
         )
 
 
-def _keep_known_results(services: Services, orders: list[TaskOrder]) -> None:
-    """Keeps the files of results that are asked for again; forgets results whose file is gone."""
+def _known_tasks(services: Services, orders: list[TaskOrder]) -> set[str]:
+    """Keys of the tasks that exist. Their files count as new from now on; a result whose file is gone is forgotten."""
+    known: set[str] = set()
     for task in services.ledger.tasks([order.key for order in orders]).values():
         name = (task.result or {}).get("artifact")
-        if name is None:
-            continue
-        if services.artifacts.holds(name):
-            services.artifacts.touch(name)
-        else:
+        if name is not None and not services.artifacts.holds(name):
             services.ledger.forget(task.key)
+            continue
+        if name is not None:
+            services.artifacts.touch(name)
+        known.add(task.key)
+    return known
 
 
 def request_hash(request: PredictionRequest) -> str:

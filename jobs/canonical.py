@@ -33,11 +33,8 @@ class CanonicalStructure:
 def canonical(structure: Structure) -> CanonicalStructure:
     """The canonical form of a structure."""
     cell = _rounded(structure.cell)
-    positions = _rounded(structure.positions)
-    if structure.is_periodic:
-        fractional = positions @ np.linalg.inv(cell)
-        # An atom a rounding error below the far face belongs to the near face: else it would flip between the two.
-        positions = _rounded(positions - np.floor(fractional + 1e-9) @ cell)
+    rounded = Structure(structure.numbers, _rounded(structure.positions), cell, structure.is_periodic)
+    positions = _rounded(rounded.wrapped_positions)
     order = np.lexsort((positions[:, 2], positions[:, 1], positions[:, 0], structure.numbers)).astype(np.int64)
     return CanonicalStructure(Structure(structure.numbers[order], positions[order], cell, structure.is_periodic), order)
 

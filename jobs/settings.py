@@ -67,7 +67,7 @@ class Settings(BaseSettings):
     worker_threads: Annotated[int, Field(description="Tasks that a worker holds at once", gt=0)] = 64
     poll_milliseconds: Annotated[
         int, Field(description="Longest pause of an idle worker between looks at the queue", gt=0)
-    ] = 25
+    ] = 10
     batch_budget: Annotated[
         float, Field(description="Largest cost of one batch, in the models' unit (ms on one core)", gt=0)
     ] = 2_000.0

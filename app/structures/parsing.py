@@ -103,17 +103,21 @@ def check_physical(structure: Structure) -> None:
 
 
 def _check_overlap(structure: Structure) -> None:
-    from pymatgen.core import Lattice  # noqa: PLC0415  (only the sandbox loads pymatgen)
-    from pymatgen.optimization.neighbors import find_points_in_spheres  # noqa: PLC0415
+    from pymatgen.optimization.neighbors import (  # noqa: PLC0415  (only the sandbox loads pymatgen)
+        find_points_in_spheres,
+    )
 
-    periodic = np.ones(3, dtype=np.int64) * int(structure.is_periodic)
+    # The search costs as much as there are cells between the atoms, hence wrapped; and as there are bins of width
+    # min_r in the cell, hence a few bins an atom.
+    positions = np.ascontiguousarray(structure.wrapped_positions)
     first, second, _, distances = find_points_in_spheres(
-        np.ascontiguousarray(structure.positions),
-        np.ascontiguousarray(structure.positions),
+        positions,
+        positions,
         r=MIN_DISTANCE,
-        pbc=periodic,
-        lattice=np.ascontiguousarray(Lattice(structure.cell).matrix),
+        pbc=np.ones(3, dtype=np.int64) * int(structure.is_periodic),
+        lattice=np.ascontiguousarray(structure.cell),
         tol=1e-8,
+        min_r=max(1.0, 0.5 * (structure.volume / structure.n_atoms) ** (1 / 3)),
     )
     others = [(d, i, j) for d, i, j in zip(distances, first, second, strict=True) if i != j or d > 1e-8]
     if others:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from app.structures import parsing
-from app.structures.parsing import boxed, parsed
+from app.structures.parsing import boxed, check_physical, parsed
 from rhocast.errors import InvalidFile, InvalidStructure, TooLarge
 from rhocast.structure import Structure
 from tests.app.samples import (
@@ -145,3 +145,14 @@ def test_atoms_of_a_molecule_do_not_see_the_images_of_its_box():
     parsing._check_overlap(Structure(tight.numbers, tight.positions, np.diag([5, 5, 1.4]), is_periodic=False))
     with pytest.raises(InvalidStructure, match=r"0\.200 Å apart"):
         parsing._check_overlap(Structure(tight.numbers, tight.positions, np.diag([5, 5, 1.4]), is_periodic=True))
+
+
+def test_atoms_overlap_however_many_lattice_vectors_lie_between_them():
+    cell = np.array([[5.0, 0.0, 0.0], [1.0, 6.0, 0.0], [0.0, 2.0, 7.0]])
+    far = [0.1, 0.0, 0.0] + np.array([3000.0, -2000.0, 1000.0]) @ cell
+    with pytest.raises(InvalidStructure, match=r"found atoms \d and \d .* 0.100 Å apart"):
+        check_physical(Structure.from_symbols(["Si", "C"], [[0.0, 0.0, 0.0], far], cell))
+
+
+def test_a_large_empty_cell_is_no_more_work_than_a_small_one():
+    check_physical(Structure.from_symbols(["Si", "C"], [[0.0, 0.0, 0.0], [480.0, 480.0, 480.0]], np.eye(3) * 490))

@@ -76,6 +76,14 @@ class Structure:
         return self.positions @ np.linalg.inv(self.cell)
 
     @property
+    def wrapped_positions(self) -> FloatArray:
+        """Positions in Å moved into the cell by lattice vectors, [n_atoms, 3]; those of a molecule as they are."""
+        if not self.is_periodic:
+            return self.positions
+        # An atom a rounding error below the far face belongs to the near face: else it would flip between the two.
+        return self.positions - np.floor(self.fractional_positions + 1e-9) @ self.cell
+
+    @property
     def formula(self) -> str:
         """Formula in order of first appearance, such as 'Na4Cl4'."""
         return "".join(symbol + (str(n) if n > 1 else "") for symbol, n in Counter(self.symbols).items())
