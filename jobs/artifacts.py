@@ -1,4 +1,4 @@
-"""Blob store: a folder of immutable objects, each written once and found by name."""
+"""Blob store: a folder of objects whose name decides their content."""
 
 import os
 import secrets
@@ -11,9 +11,10 @@ from rhocast.errors import StorageFull
 
 
 class ArtifactStore:
-    """Immutable files under one folder.
+    """Files under one folder.
 
-    A name is a hash with an ending. An object appears whole or not at all: it is written beside its place and renamed.
+    A name is a hash of what decides the content, with an ending: writing an object twice changes nothing. It appears
+    whole or not at all: it is written beside its place and renamed.
 
     Args:
         folder: Where the objects live; made if missing.
@@ -33,7 +34,7 @@ class ArtifactStore:
         return self.path(name).is_file()
 
     def write(self, name: str, fill: Callable[[Path], None]) -> Path:
-        """Makes an object, unless it exists, and returns its path.
+        """Makes an object and returns its path.
 
         Args:
             name: Name of the object.
@@ -44,8 +45,6 @@ class ArtifactStore:
         """
         self.require_space()
         path = self.path(name)
-        if path.is_file():
-            return path
         partial = path.with_name(f".{secrets.token_hex(8)}.{name}")
         try:
             path.parent.mkdir(exist_ok=True)

@@ -139,7 +139,6 @@ class Engine:
             written.update(integral=grid.integral, minimum=grid.minimum, maximum=grid.maximum)
 
         name = f"{work.ticket.key}.zarr.zip"
-        self._artifacts.path(name).unlink(missing_ok=True)  # from an attempt that did not end
         self._artifacts.write(name, fill)
         return {
             "n_electrons": field.n_electrons,

@@ -1,4 +1,4 @@
-"""Objects appear whole or not at all, are written once, and go when they are old."""
+"""Objects appear whole or not at all, and go when they are old."""
 
 import errno
 import os
@@ -18,11 +18,13 @@ def artifacts(tmp_path: Path) -> ArtifactStore:
     return ArtifactStore(tmp_path / "artifacts", min_free_bytes=0)
 
 
-def test_an_object_is_written_once(artifacts: ArtifactStore) -> None:
+def test_an_object_can_be_read_once_it_is_written_and_while_it_is_written_again(artifacts: ArtifactStore) -> None:
     assert not artifacts.holds(NAME)
     artifacts.write(NAME, lambda path: path.write_bytes(b"first"))
-    artifacts.write(NAME, lambda path: path.write_bytes(b"second"))
-    assert artifacts.path(NAME).read_bytes() == b"first"
+    with artifacts.path(NAME).open("rb") as reader:
+        artifacts.write(NAME, lambda path: path.write_bytes(b"second"))
+        assert reader.read() == b"first"
+    assert artifacts.path(NAME).read_bytes() == b"second"
     assert artifacts.holds(NAME)
 
 
