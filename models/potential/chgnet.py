@@ -238,8 +238,10 @@ def _refuse_isolated_atoms(structure: Structure) -> None:
         index = int(isolated[0])
         distance = _nearest_distance(structure, periodic, index)
         where = "it is alone" if distance is None else f"its nearest neighbour is {distance:.2f} Å away"
+        # By its place, not its index: a service sorts the atoms before a model sees them.
+        place = ", ".join(f"{x:.3f}" for x in structure.positions[index])
         raise UnsupportedByModel(
-            f"found atom {index} ({structure.symbols[index]}) isolated: {where}; expected a neighbour within "
+            f"found the {structure.symbols[index]} atom at ({place}) Å isolated: {where}; expected a neighbour within "
             f"{CUTOFF:g} Å of every atom; move it closer, remove it or choose another model"
         )
 
