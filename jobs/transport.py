@@ -16,8 +16,17 @@ from jobs.settings import Settings
 from rhocast.schemas import Priority
 
 DEAD_LETTER_DAYS = 7
+_PATIENT_MILLISECONDS = 200
 
 _ACTORS = {Priority.INTERACTIVE: ("predict_interactive", 0), Priority.BULK: ("predict_bulk", 10)}
+
+
+class _Broker(RedisBroker):
+    """Dramatiq's broker, which looks at a queue that nobody waits for less often: an idle worker should be idle."""
+
+    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> dramatiq.broker.Consumer:
+        is_urgent = queue_name.endswith(f".{Priority.INTERACTIVE}")
+        return super().consume(queue_name, prefetch, timeout if is_urgent else max(timeout, _PATIENT_MILLISECONDS))
 
 
 @dataclass(frozen=True)
@@ -57,7 +66,7 @@ class Transport:
     def __init__(self, client: redis.Redis, settings: Settings) -> None:
         self._client = client
         self.namespace = f"{settings.namespace}:queue"
-        self.broker = RedisBroker(
+        self.broker = _Broker(
             client=client,
             namespace=self.namespace,
             heartbeat_timeout=int(settings.lease_seconds * 1000),

@@ -27,6 +27,7 @@ from workers.engine import Engine
 _STORE_PATIENCE_SECONDS = 120
 _PRUNE_EVERY_SECONDS = 3600.0
 _TICK_SECONDS = 0.2
+_IDLE_THREAD_SECONDS = 1.0
 _FCC = np.array([[0.0, 1.0, 1.0], [1.0, 0.0, 1.0], [1.0, 1.0, 0.0]])
 
 log = structlog.get_logger()
@@ -71,6 +72,9 @@ class WorkerProcess:
             warm_up(model)
         self._batcher.start()
         self._reader.start()
+        for thread in self._reader.workers:
+            # A new message wakes them whatever this is: only the threads that ask Redis must look often.
+            thread.timeout = _IDLE_THREAD_SECONDS
         log.info("worker_ready", worker=self.name, models=list(self._models))
 
     def tick(self) -> None:
