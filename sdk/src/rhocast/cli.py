@@ -120,7 +120,8 @@ def predict(  # noqa: PLR0913  (one option for each thing that can be chosen)
 @app.command()
 def models(url: Url = None) -> None:
     """List the models, what each covers and how many live workers serve it."""
-    table = Table("model", "provides", "default for", "elements", "made for", "workers", "licence", box=None)
+    table = Table("model", "provides", "default for", "elements", "made for", "workers", box=None)
+    table.columns[0].no_wrap = True
     notes: list[str] = []
     with Client(url) as client:
         for entry in client.models():
@@ -132,9 +133,8 @@ def models(url: Url = None) -> None:
                 str(len(info.elements)),
                 ", ".join(f"{domain}s" for domain in info.domains),
                 str(entry.n_workers),
-                info.licence,
             )
-            notes.append(f"{info.name}: {info.description}")
+            notes.append(f"{info.name}: {info.description}. Licence: {info.licence}.")
     console = Console()
     console.print(table)
     for note in notes:
