@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from jobs.embedded import EmbeddedStore, _server_program
+from jobs.embedded import EmbeddedStore, _die_with_parent, _server_program
 from rhocast.errors import ServiceUnavailable
 
 
@@ -61,3 +61,24 @@ def test_a_machine_without_any_server_is_told_what_to_install(monkeypatch: pytes
 def test_an_installed_server_is_taken_before_the_one_in_the_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda name: f"/opt/{name}" if name == "redis-server" else None)
     assert _server_program() == "/opt/redis-server"
+
+
+def test_the_server_ends_with_the_thread_that_started_it_where_the_kernel_can_do_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[int, int]] = []
+
+    class Libc:
+        def prctl(self, option: int, number: int) -> None:
+            asked.append((option, number))
+
+    monkeypatch.setattr("ctypes.CDLL", lambda name: Libc())
+    _die_with_parent()
+    assert asked == [(1, signal.SIGTERM)]
+
+    def no_libc(name: str) -> None:
+        raise OSError(name)
+
+    monkeypatch.setattr("ctypes.CDLL", no_libc)
+    _die_with_parent()
+    assert len(asked) == 1

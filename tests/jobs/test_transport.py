@@ -96,3 +96,9 @@ def test_a_submission_leaves_a_queue_as_dramatiq_itself_would(ledger: Ledger) ->
     ledger.transport.broker.flush(QUEUE)
     ledger.transport.broker.do_enqueue(QUEUE, message.message_id, message.encode())
     assert ours == (ledger.client.lrange(queue, 0, -1), ledger.client.hgetall(f"{queue}.msgs"))
+
+
+def test_a_handler_called_without_a_message_says_so(ledger: Ledger) -> None:
+    ledger.transport.serve(["m"], lambda ticket: True)
+    with pytest.raises(RuntimeError, match="an actor ran outside a worker"):
+        ledger.transport.broker.get_actor("predict_interactive").fn("key", 1.0)
