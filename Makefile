@@ -6,7 +6,13 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PORT ?= 8000
 
-.PHONY: help setup demo serve test check coverage openapi bench clean
+.PHONY: help setup demo serve test check coverage openapi bench clean reference-smoke
+
+# The DFT code (GPL) has an environment of its own: it makes reference data and no part of the product imports it.
+REFERENCE_VENV ?= .venv-reference
+REFERENCE_PYTHON := $(REFERENCE_VENV)/bin/python
+REFERENCE_READY := $(REFERENCE_VENV)/.ready
+SMOKE := build/reference-smoke
 
 help:
 	@echo "make demo      start the service, predict three structures, print a table, write CHGCARs"
@@ -16,6 +22,7 @@ help:
 	@echo "make coverage  all tests with line coverage"
 	@echo "make bench     throughput, latency and CHGCAR speed, printed with the machine and the commit"
 	@echo "make openapi   write openapi.yaml from the application"
+	@echo "make reference-smoke   install the DFT code, make two records of each cheap set, verify them"
 
 setup: $(READY)
 
@@ -55,5 +62,28 @@ openapi: $(READY)
 bench: $(READY)
 	@$(BIN)/python -m benchmarks
 
+reference-smoke: $(REFERENCE_READY)
+	rm -rf $(SMOKE)
+	for set in organics crystals aluminium; do \
+		nice -n 19 $(REFERENCE_PYTHON) -m reference make $$set --n 2 --out $(SMOKE) || exit 1; \
+	done
+	$(REFERENCE_PYTHON) -m reference verify $(SMOKE)/*/*.h5
+	$(REFERENCE_PYTHON) -m reference status --out $(SMOKE)
+	@echo "Left out: water (over three minutes a structure) and molecule-md (a trajectory of 2 ps comes first)."
+
+$(REFERENCE_READY): pyproject.toml sdk/pyproject.toml constraints.txt
+	@command -v g++ >/dev/null || { echo "g++ is missing. As root: apt-get install g++"; exit 1; }
+	@echo '#include <xc.h>' | g++ -E -x c++ - >/dev/null 2>&1 || \
+		{ echo "libxc's headers are missing. As root: apt-get install libxc-dev"; exit 1; }
+	@echo | g++ -shared -x c++ - -lopenblas -o /dev/null 2>/dev/null || \
+		{ echo "OpenBLAS is missing. As root: apt-get install libopenblas-dev"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "Python's venv module is missing. As root: apt-get install python3-venv python3-dev"; exit 1; }
+	$(PYTHON) -m venv $(REFERENCE_VENV)
+	$(REFERENCE_PYTHON) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt pip
+	$(REFERENCE_PYTHON) -m pip install --quiet --constraint constraints.txt --group reference --editable sdk
+	CC=g++ $(REFERENCE_PYTHON) -m pip install --quiet --constraint constraints.txt gpaw gpaw-data
+	@touch $(REFERENCE_READY)
+
 clean:
-	rm -rf $(VENV) demo-output rhocast-data
+	rm -rf $(VENV) $(REFERENCE_VENV) demo-output rhocast-data
