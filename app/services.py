@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from app.answers import Answers
 from app.structures.sandbox import Sandbox
 from app.waiting import Waiter
 from jobs.artifacts import ArtifactStore
@@ -24,6 +25,11 @@ class Services:
     waiter: Waiter
     parser: Sandbox
     converter: Sandbox
+
+    @property
+    def answers(self) -> Answers:
+        """What turns rows of the ledger into answers."""
+        return Answers(self.artifacts, self.settings.job_days)
 
 
 def services(request: Request) -> Services:

@@ -7,11 +7,10 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import FileResponse, Response
 
-from app.answers import Answers
 from app.downloads import FILE_NAMES, density_file
 from app.problems import documented
 from app.routes.predictions import finished_view
-from app.services import Services, ServicesDep
+from app.services import ServicesDep
 from rhocast.errors import (
     ArtifactExpired,
     ArtifactNotFound,
@@ -27,10 +26,6 @@ from rhocast.schemas import DensityFormat, Job, JobPage, JobStatus
 router = APIRouter(tags=["jobs"])
 
 
-def _answers(services: Services) -> Answers:
-    return Answers(services.artifacts, services.settings.job_days)
-
-
 @router.get("/v1/jobs", responses=documented(InvalidField), summary="Jobs, newest first")
 def list_jobs(
     services: ServicesDep,
@@ -38,7 +33,7 @@ def list_jobs(
     limit: Annotated[int, Query(ge=1, le=200)] = 20,
 ) -> JobPage:
     views = services.ledger.page(limit, _moment(cursor) if cursor else None)
-    answers = _answers(services)
+    answers = services.answers
     following: str | None = None
     if len(views) == limit:
         moment = str(views[-1].record.created_at.timestamp())
@@ -69,13 +64,13 @@ async def get_job(
     wait: Annotated[float, Query(ge=0, description="Seconds to wait for the end of the job")] = 0.0,
 ) -> Job:
     view = await finished_view(services, job_id, min(wait, services.settings.max_wait_seconds))
-    return await asyncio.to_thread(_answers(services).job, view)
+    return await asyncio.to_thread(services.answers.job, view)
 
 
 @router.delete("/v1/jobs/{job_id}", responses=documented(JobNotFound, JobCancelled), summary="Cancel a job")
 def cancel_job(job_id: str, services: ServicesDep) -> Job:
     services.ledger.cancel(job_id)
-    return _answers(services).job(services.ledger.view(job_id))
+    return services.answers.job(services.ledger.view(job_id))
 
 
 @router.get(
@@ -99,7 +94,7 @@ async def get_density(
 ) -> Response:
     view = await asyncio.to_thread(services.ledger.view, job_id)
     services.ledger.require_finished(view)
-    job = await asyncio.to_thread(_answers(services).job, view)
+    job = await asyncio.to_thread(services.answers.job, view)
     if job.status != JobStatus.SUCCEEDED and job.error is not None:
         raise error_from_problem(job.error.code, job.error.status, job.error.detail)
     file = await density_file(services, view, job.result.density if job.result else None, format)

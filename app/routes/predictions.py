@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Request, Response
 
-from app.answers import Answers
 from app.bodies import read_body, read_prediction
 from app.problems import documented
 from app.services import Services, ServicesDep
@@ -141,7 +140,7 @@ async def _answer(services: Services, response: Response, asked: Asked) -> Job:
     body_hash = hashlib.sha256(request_hash(asked.request).encode()).hexdigest()
     job_id = await submit(services, asked.request, asked.idempotency_key, body_hash)
     view = await finished_view(services, job_id, deadline - time.monotonic())
-    job = await asyncio.to_thread(Answers(services.artifacts, services.settings.job_days).job, view)
+    job = await asyncio.to_thread(services.answers.job, view)
     response.headers["Location"] = f"/v1/jobs/{job_id}"
     if asked.wait_seconds > 0:
         response.headers["Preference-Applied"] = f"wait={asked.wait_seconds:g}"

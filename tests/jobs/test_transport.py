@@ -10,6 +10,7 @@ import pytest
 from jobs.ledger import Ledger
 from jobs.transport import Ticket, Transport
 from rhocast.schemas import Priority
+from tests.end_to_end.processes import wait_until
 from tests.jobs.builders import job, order
 
 QUEUE = Transport.queue_name("m", Priority.INTERACTIVE)
@@ -18,13 +19,6 @@ QUEUE = Transport.queue_name("m", Priority.INTERACTIVE)
 def send(ledger: Ledger, message_id: str, key: str, cost: float, queue: str = QUEUE) -> None:
     envelope = Transport.envelope(message_id, key, cost, queue)
     ledger.transport.broker.do_enqueue(queue, message_id, envelope)
-
-
-def wait_until(is_true: Callable[[], bool], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not is_true():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def served(ledger: Ledger, handle: Callable[[Ticket], bool]) -> dramatiq.Worker:
@@ -43,7 +37,7 @@ def test_a_message_is_held_until_it_is_handled(ledger: Ledger) -> None:
     assert ledger.transport.depth(QUEUE) == 1
     seen: list[Ticket] = []
     worker = served(ledger, lambda ticket: seen.append(ticket) is None)
-    wait_until(lambda: not ledger.transport.holds("id1", QUEUE))
+    wait_until(lambda: not ledger.transport.holds("id1", QUEUE), 10, "the queue is as expected")
     worker.stop()
     assert seen == [Ticket("id1", "key", 2.5, "m", Priority.INTERACTIVE)]
 
@@ -53,7 +47,7 @@ def test_each_priority_of_each_model_is_read(ledger: Ledger) -> None:
     for queue in Transport.queue_names(["m", "n"]):
         send(ledger, queue, queue, 1.0, queue)
     worker = served(ledger, lambda ticket: seen.add((ticket.model, ticket.priority)) is None)
-    wait_until(lambda: len(seen) == 4)
+    wait_until(lambda: len(seen) == 4, 10, "the queue is as expected")
     worker.stop()
     assert seen == {("m", "interactive"), ("m", "bulk"), ("n", "interactive"), ("n", "bulk")}
 
@@ -67,7 +61,7 @@ def test_a_message_that_is_refused_or_raises_is_dead_lettered(ledger: Ledger, ra
 
     send(ledger, "id1", "key", 1.0)
     worker = served(ledger, refuse)
-    wait_until(lambda: ledger.transport.dead_letters(QUEUE) == 1)
+    wait_until(lambda: ledger.transport.dead_letters(QUEUE) == 1, 10, "the queue is as expected")
     worker.stop()
     assert not ledger.transport.holds("id1", QUEUE)
 
