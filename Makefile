@@ -65,7 +65,7 @@ bench: $(READY)
 reference-smoke: $(REFERENCE_READY)
 	rm -rf $(SMOKE)
 	for set in organics crystals aluminium; do \
-		nice -n 19 $(REFERENCE_PYTHON) -m reference make $$set --n 2 --out $(SMOKE) || exit 1; \
+		nice -n 19 $(REFERENCE_PYTHON) -m reference make $$set --n 2 --whole-grids --out $(SMOKE) || exit 1; \
 	done
 	$(REFERENCE_PYTHON) -m reference verify $(SMOKE)/*/*.h5
 	$(REFERENCE_PYTHON) -m reference status --out $(SMOKE)

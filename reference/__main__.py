@@ -22,15 +22,19 @@ from reference.inventory import summary, verification
 from reference.labelling import ROOT, Labeller
 from reference.maker import Order, Outcome
 from reference.maker import make as make_order
+from reference.packing import pack, write_manifest
 from reference.pilot import pilot_records, pilot_set
 from reference.sets import NAMES, structure_set
-from reference.shards import write_shard
+from reference.settings import set_settings
+from reference.shards import read_listing, write_shard
 
 application = typer.Typer(help="Makes and keeps reference data.", no_args_is_help=True, add_completion=False)
 console = Console()
 
 Out = Annotated[Path, typer.Option(help="Folder of all sets.")]
 DEFAULT_OUT = Path("reference-data")
+Shipped = Annotated[Path, typer.Option(help="Folder of all sets' compact records.")]
+DEFAULT_SHIPPED = Path("data")
 GpawPython = Annotated[
     str, typer.Option(envvar="RHOCAST_GPAW_PYTHON", help="Interpreter that has GPAW; it is run, never imported.")
 ]
@@ -44,6 +48,7 @@ def make(  # noqa: PLR0913, PLR0917 -- one parameter per option
     out: Out = DEFAULT_OUT,
     seed: Annotated[int, typer.Option(help="Seed of the sequence.", min=0)] = 0,
     retry: Annotated[bool, typer.Option(help="Try again what failed before.")] = False,
+    whole_grids: Annotated[bool, typer.Option(help="Make also what data/ has already as points.")] = False,
     gpaw_python: GpawPython = sys.executable,
 ) -> None:
     """Makes what is missing of a set. Stop it with Ctrl-C or SIGTERM; start it again, and it goes on."""
@@ -60,7 +65,8 @@ def make(  # noqa: PLR0913, PLR0917 -- one parameter per option
                 progress.console.print(line, markup=False, highlight=False)
             progress.update(task, completed=n_done)
 
-        outcome = make_order(order, out, Labeller.for_gpaw(gpaw_python), report)
+        shipped = None if whole_grids else DEFAULT_SHIPPED
+        outcome = make_order(order, out, Labeller.for_gpaw(gpaw_python), report, shipped)
     console.print(_sentence(outcome), highlight=False)
     raise typer.Exit(0 if outcome.n_there + len(outcome.made) == outcome.n_wanted else 1)
 
@@ -116,9 +122,34 @@ def export(
     out: Out = DEFAULT_OUT,
 ) -> None:
     """Merges a set's shards into one file."""
-    structure_set(set_name)
+    set_settings(set_name)
     n_records = export_records(out / set_name, file)
     console.print(f"{n_records} records in {file}", highlight=False)
+
+
+@application.command("pack")
+def pack_sets(
+    set_names: Annotated[list[str] | None, typer.Argument(metavar="SET", help="All, if none is named.")] = None,
+    out: Out = DEFAULT_OUT,
+    shipped: Shipped = DEFAULT_SHIPPED,
+) -> None:
+    """Adds what was made to the compact records that ship, and writes their manifest."""
+    for name in set_names or NAMES:
+        for path in pack(name, out, shipped):
+            size = path.stat().st_size / 1e6
+            console.print(f"{path}: {len(read_listing(path))} records, {size:.1f} MB", highlight=False)
+    console.print(f"{write_manifest(shipped)} written", highlight=False)
+
+
+@application.command("plot")
+def plot_sets(
+    file: Annotated[Path, typer.Argument(help="Picture to write: .png, .svg or .pdf.")], out: Out = DEFAULT_OUT
+) -> None:
+    """Draws how many records there are, how large, of which elements, and what they cost."""
+    from reference.plot import plot  # noqa: PLC0415 -- matplotlib takes a second, and only this command needs it
+
+    plot(out, file)
+    console.print(f"{file} written", highlight=False)
 
 
 @application.command("import")
@@ -129,7 +160,7 @@ def import_pilot(
 ) -> None:
     """Converts the pilot's records into this format, as one shard of their set."""
     name = pilot_set(file)
-    folder = SetFolder(out / name, structure_set(name))
+    folder = SetFolder(out / name, set_settings(name))
     with folder.locked():
         folder.load()
         path = folder.path / f"{name}-pilot.h5"

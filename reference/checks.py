@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from reference.errors import BadRecord, ForeignSettings
-from reference.record import ATTRIBUTES, FIELDS, MANTISSA_BITS, Record
-from reference.soft_density import fourier_coefficients, wave_vector_indices
-from reference.structure import StructureSet, content_hash
+from reference.record import ATTRIBUTES, FIELDS, Record
+from reference.settings import KnownSet
+from reference.soft_density import fourier_coefficients, wave_vector_indices, wave_vectors
+from reference.structure import content_hash
 
 ELECTRON_TOLERANCE = 1e-4
 """Relative; what the density may miss of N before it is rescaled."""
@@ -15,10 +17,13 @@ ELECTRON_TOLERANCE = 1e-4
 FORCE_SUM_TOLERANCE = 0.05
 """eV/Å; largest component of the sum of all forces."""
 
+SAMPLING_DEVIATIONS = 5.0
+"""Standard errors by which sampled points may miss a Fourier coefficient."""
+
 SPLITS = ("train", "validation", "test")
 
 
-def check_record(record: Record, of: StructureSet | None = None) -> None:
+def check_record(record: Record, of: KnownSet | None = None) -> None:
     """Nothing, if the record obeys every law.
 
     Args:
@@ -47,7 +52,6 @@ def _broken_shapes(record: Record) -> Iterator[str]:
         if not isinstance(found, accepted):
             yield f"found attribute {name} = {found!r}; expected {kind.__name__}"
     lengths: dict[str, int] = {"n": len(record.arrays["numbers"]) if "numbers" in record.arrays else 0}
-    lengths["n+1"] = lengths["n"] + 1
     for name, field in FIELDS.items():
         array = record.arrays.get(name)
         if array is None:
@@ -77,9 +81,9 @@ def _broken_laws(record: Record) -> Iterator[str]:
         yield f"found split {attributes['split']!r}; expected one of {', '.join(SPLITS)}"
     if bool(arrays["pbc"].all()) != ("stress" in arrays):
         yield "found stress without periodicity or the reverse"
-    offsets = arrays["atomic_density_matrix_offsets"]
-    if offsets[0] != 0 or offsets[-1] != len(arrays["atomic_density_matrices"]) or np.any(np.diff(offsets) < 1):
-        yield "found offsets that do not divide the atomic density matrices"
+    sizes = arrays["atomic_density_matrix_sizes"]
+    if sizes.sum() != len(arrays["atomic_density_matrices"]) or np.any(sizes < 1):
+        yield "found sizes that do not divide the atomic density matrices"
     yield from _broken_density(record)
     expected = content_hash(
         arrays["numbers"], arrays["positions"], arrays["cell"], bool(arrays["pbc"].all()), attributes["settings_hash"]
@@ -91,17 +95,47 @@ def _broken_laws(record: Record) -> Iterator[str]:
 def _broken_density(record: Record) -> Iterator[str]:
     cell, n_electrons = record.arrays["cell"], record.attributes["n_electrons"]
     density = record.arrays["density"].astype(np.float64)
-    voxel = abs(np.linalg.det(cell)) / density.size
-    if density.min() < 0:
+    if density.min(initial=0) < 0:
         yield f"found a density of {density.min():.2e} e/Å³; expected none below zero"
-    if abs(density.sum() * voxel - n_electrons) > ELECTRON_TOLERANCE * n_electrons:
-        yield f"found a density of {density.sum() * voxel:.5f} electrons; expected {n_electrons}"
+        return
     indices = record.arrays["fourier_indices"].astype(np.int64)
     if not np.array_equal(indices, wave_vector_indices(cell)):
         yield "found Fourier indices that are not those of the cell"
         return
-    waves = fourier_coefficients(density, cell, indices)
-    stored = record.arrays["fourier_coefficients"].astype(np.float64) @ np.array([1, 1j])
+    stored = record.arrays["fourier_coefficients"].astype(np.complex128) @ np.array([1, 1j])
+    if abs(stored[0] - n_electrons) > ELECTRON_TOLERANCE * n_electrons:
+        yield f"found {stored[0].real:.5f} electrons in the wave G = 0; expected {n_electrons}"
+    yield from (_broken_grid if record.is_whole else _broken_points)(record, stored)
+
+
+def _broken_grid(record: Record, stored: NDArray[np.complex128]) -> Iterator[str]:
+    n_electrons, n_bits = record.attributes["n_electrons"], record.attributes["mantissa_bits"]
+    if len(record.arrays["density"]) != np.prod(record.grid_shape):
+        yield f"found {len(record.arrays['density'])} points of density; expected a grid of {record.grid_shape}"
+        return
+    density = record.density_on_grid.astype(np.float64)
+    total = float(record.weights @ density.ravel())
+    if abs(total - n_electrons) > ELECTRON_TOLERANCE * n_electrons:
+        yield f"found a density of {total:.5f} electrons; expected {n_electrons}"
+    waves = fourier_coefficients(density, record.arrays["cell"], record.arrays["fourier_indices"].astype(np.int64))
     # A relative rounding error of half a unit in the last place in every point, all of one sign, is the worst case.
-    if np.abs(waves - stored).max() > 2.0 ** -(MANTISSA_BITS + 1) * n_electrons * 1.01:
+    if np.abs(waves - stored).max() > 2.0 ** -(n_bits + 1) * n_electrons * 1.01:
         yield "found Fourier coefficients that are not those of the density"
+
+
+def _broken_points(record: Record, stored: NDArray[np.complex128]) -> Iterator[str]:
+    indices, n_points = record.arrays["point_indices"], np.prod(record.grid_shape)
+    if len(indices) == 0 or indices[0] < 0 or indices[-1] >= n_points or np.any(np.diff(indices) < 1):
+        yield f"found point indices out of order or beyond the grid of {record.grid_shape}"
+        return
+    density = record.arrays["density"].astype(np.float64)
+    electrons = record.weights * density
+    waves = wave_vectors(record.arrays["cell"], record.arrays["fourier_indices"].astype(np.int64))
+    found = np.exp(-1j * waves @ record.point_positions.T) @ electrons
+    # The points are a sample: Poisson sampling's standard error bounds that of the even sampling that is used.
+    voxel = abs(np.linalg.det(record.arrays["cell"])) / n_points
+    standard_error = np.sqrt(np.sum(electrons**2 * (1 - voxel / record.weights)))
+    rounding = 2.0 ** -(record.attributes["mantissa_bits"] + 1) * record.attributes["n_electrons"]
+    furthest = np.abs(found - stored).max()
+    if furthest > SAMPLING_DEVIATIONS * standard_error + rounding:
+        yield f"found points whose Fourier coefficients differ from the stored ones by {furthest:.3f} e: other points"

@@ -14,8 +14,8 @@ from typing import Any
 from reference.checks import check_record
 from reference.errors import DamagedShard, DiskFull, FolderInUse, ForeignSettings
 from reference.record import Record
+from reference.settings import KnownSet
 from reference.shards import SUFFIX, UNFINISHED, read_listing, shards, write_shard
-from reference.structure import StructureSet
 
 LEAST_FREE = 500 * 2**20
 """Bytes that must be free before another structure is started."""
@@ -32,12 +32,14 @@ class SetFolder:
     Attributes:
         path: The folder.
         of: The set.
+        shipped: Another folder of the set, whose records count as made; never written to.
         listing: Attributes of every record, by name.
         notices: What was found wrong and set aside.
     """
 
     path: Path
-    of: StructureSet
+    of: KnownSet
+    shipped: Path | None = None
     listing: dict[str, dict[str, Any]] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
 
@@ -67,7 +69,10 @@ class SetFolder:
 
         Raises:
             ForeignSettings: If a record was made with settings that the set does not have.
+            DamagedShard: If a shipped shard cannot be read.
         """
+        for path in shards(self.shipped) if self.shipped else ():
+            self._enter(path, read_listing(path))
         for unfinished in sorted(self.path.glob(f"*{UNFINISHED}")):
             unfinished.unlink()
             self.notices.append(f"removed the half-written shard {unfinished.name}")
@@ -78,9 +83,12 @@ class SetFolder:
                 path.replace(path.with_name(path.name + DAMAGED))
                 self.notices.append(f"{damage}; set aside as {path.name}{DAMAGED}")
                 continue
-            for name, attributes in listing.items():
-                self._refuse_foreign(path, name, attributes)
-                self.listing[name] = attributes
+            self._enter(path, listing)
+
+    def _enter(self, path: Path, listing: Mapping[str, dict[str, Any]]) -> None:
+        for name, attributes in listing.items():
+            self._refuse_foreign(path, name, attributes)
+            self.listing[name] = attributes
 
     def _refuse_foreign(self, path: Path, name: str, attributes: Mapping[str, Any]) -> None:
         if attributes.get("set") != self.of.name or attributes.get("settings_hash") not in self.of.settings_hashes:

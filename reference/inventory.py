@@ -9,7 +9,7 @@ from reference.checks import check_record
 from reference.errors import BadRecord, DamagedShard, UnknownSet
 from reference.folder import logged_failures
 from reference.record import Record
-from reference.sets import structure_set
+from reference.settings import set_settings
 from reference.shards import read_listing, read_records, shards, write_shard
 
 
@@ -97,7 +97,7 @@ def verification(paths: Iterable[Path]) -> Verification:
 
 def _complaints(record: Record, places: dict[str, str], splits: dict[tuple[str, str], str]) -> Iterator[str]:
     try:
-        check_record(record, structure_set(str(record.attributes.get("set"))))
+        check_record(record, set_settings(str(record.attributes.get("set"))))
     except (BadRecord, UnknownSet) as bad:
         yield str(bad)
         return

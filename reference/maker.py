@@ -214,8 +214,17 @@ def code_version() -> str:
     return f"{__version__} {git.stdout.strip() or 'unknown'}"
 
 
-def make(order: Order, out: Path, labeller: Labeller, report: Report = silent) -> Outcome:
-    """The outcome of an order in the set's folder below `out`; SIGTERM stops it after the structures in hand."""
-    maker = Maker(order, SetFolder(out / order.of.name, order.of), labeller, report)
+def make(order: Order, out: Path, labeller: Labeller, report: Report = silent, shipped: Path | None = None) -> Outcome:
+    """The outcome of an order in the set's folder below `out`; SIGTERM stops it after the structures in hand.
+
+    Args:
+        order: What to make.
+        out: Folder of all sets.
+        labeller: Who runs the DFT.
+        report: Told of each structure.
+        shipped: Folder of all sets whose records count as made.
+    """
+    folder = SetFolder(out / order.of.name, order.of, shipped / order.of.name if shipped else None)
+    maker = Maker(order, folder, labeller, report)
     with stop_on_signal(maker.stop):
         return maker.run()

@@ -12,8 +12,11 @@ from ase.formula import Formula
 from reference.errors import BadRecord
 from reference.record import RawLabels, Record, assembled_record
 from reference.settings import INSULATOR, LEAST_GAP, MOLECULE, PILOT_METAL, DftSettings
-from reference.shards import Group, open_shard
+from reference.shards import open_shard
 from reference.structure import ReferenceStructure, split_by_group
+
+Group = Any
+"""A pilot record: an HDF5 group."""
 
 FORMAT = "pilot-1"
 PILOT_SEED = -1

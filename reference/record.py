@@ -13,7 +13,7 @@ from reference.soft_density import fourier_coefficients, wave_vector_indices
 from reference.structure import ReferenceStructure
 
 MANTISSA_BITS = 12
-"""Of float32's 23; the rest of a stored density is noise that would not compress. Costs an NMAE of ≤ 5e-5."""
+"""Of float32's 23 in a new record; the rest of a density is noise that would not compress. NMAE ≤ 5e-5."""
 
 Array = NDArray[Any]
 
@@ -24,7 +24,7 @@ class Field:
 
     Attributes:
         dtype: NumPy type that is written.
-        shape: Letters stand for a length that must be the same in every field of a record.
+        shape: A letter stands for a length that must be the same in every field of a record.
         unit: Unit, or an empty string.
         about: What it is.
         is_required: False if only some records have it.
@@ -42,13 +42,15 @@ FIELDS: dict[str, Field] = {
     "positions": Field("float64", ("n", 3), "Å", "Cartesian positions"),
     "cell": Field("float64", (3, 3), "Å", "cell vectors, as rows; a molecule's box"),
     "pbc": Field("bool", (3,), "", "whether it repeats; all false for a molecule"),
-    "forces": Field("float64", ("n", 3), "eV/Å", "minus the derivative of the free energy"),
-    "stress": Field("float64", (6,), "eV/Å³", "xx yy zz yz xz xy, tension positive; periodic only", False),
-    "density": Field("float32", ("n0", "n1", "n2"), "e/Å³", "reference density at grid points, 12 mantissa bits"),
+    "forces": Field("float32", ("n", 3), "eV/Å", "minus the derivative of the free energy"),
+    "stress": Field("float64", (6,), "eV/Å³", "xx yy zz yz xz xy, tension positive; a molecule has none", False),
+    "grid_shape": Field("int64", (3,), "", "n0, n1, n2: points of the grid along each cell vector"),
+    "density": Field("float32", ("p",), "e/Å³", "reference density at grid points, in C order"),
+    "point_indices": Field("int64", ("p",), "", "which points of the grid these are; without it, all", False),
     "compensation_width": Field("float64", ("n",), "Å", "w of each atom's compensation charges"),
     "multipoles": Field("float32", ("n", 9), "bohr^l", "Q of each atom: s | y z x | xy yz 3z²−r² xz x²−y²"),
     "atomic_density_matrices": Field("float32", ("d",), "e", "upper triangles, one atom after the other"),
-    "atomic_density_matrix_offsets": Field("int64", ("n+1",), "", "where each atom's triangle begins"),
+    "atomic_density_matrix_sizes": Field("int64", ("n",), "", "entries of each atom's triangle"),
     "fourier_indices": Field("int16", ("g", 3), "", "(h, k, l) of one of each pair ±G, |G| ≤ 3 Å⁻¹"),
     "fourier_coefficients": Field("float32", ("g", 2), "e", "real and imaginary part of ∫ρ exp(−iG·r)"),
     "k_mesh": Field("int64", (3,), "", "points of the Γ-centred mesh along each reciprocal vector"),
@@ -60,7 +62,10 @@ ATTRIBUTES: dict[str, tuple[type, str, str]] = {
     "n_electrons": (int, "", "valence electrons of the PAW data sets"),
     "gap": (float, "eV", "lowest empty minus highest filled level; negative where bands overlap"),
     "integral_before_rescaling": (float, "e", "what the density integrated to before it was scaled to n_electrons"),
-    "rounding_nmae": (float, "", "∫|change| / N by the rounding to 12 bits"),
+    "mantissa_bits": (int, "", "of each value of the density"),
+    "rounding_nmae": (float, "", "∫|change| / N by the rounding to so many bits"),
+    "inclusion_floor": (float, "", "f of a point's chance min(1, f + s·ρ) to be among the points; 1 for a whole grid"),
+    "inclusion_slope": (float, "Å³/e", "s of the same"),
     "density_min": (float, "e/Å³", "lowest value before negative ones were set to zero"),
     "clipped_electrons": (float, "e", "charge of the negative values that were set to zero"),
     "is_converged": (bool, "", "whether the SCF converged"),
@@ -85,7 +90,7 @@ class Record:
     """One labelled structure.
 
     Attributes:
-        name: Its name, which is that of its HDF5 group.
+        name: Its name.
         arrays: What `FIELDS` lists.
         attributes: What `ATTRIBUTES` lists.
     """
@@ -93,6 +98,46 @@ class Record:
     name: str
     arrays: Mapping[str, Array]
     attributes: Mapping[str, Any]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the density is there at every point of the grid."""
+        return "point_indices" not in self.arrays
+
+    @property
+    def grid_shape(self) -> tuple[int, int, int]:
+        n0, n1, n2 = self.arrays["grid_shape"].tolist()
+        return n0, n1, n2
+
+    @property
+    def density_on_grid(self) -> Array:
+        """e/Å³, [n0, n1, n2].
+
+        Raises:
+            BadRecord: If the record has only some points.
+        """
+        if not self.is_whole:
+            n_points = len(self.arrays["density"])
+            raise BadRecord(f"{self.name}: found {n_points} points of {np.prod(self.grid_shape)}; expected all of them")
+        return self.arrays["density"].reshape(self.grid_shape)
+
+    @property
+    def point_positions(self) -> Array:
+        """Cartesian positions of the density's points in Å, [n_points, 3]."""
+        shape = self.grid_shape
+        flat = np.arange(np.prod(shape)) if self.is_whole else self.arrays["point_indices"]
+        return np.column_stack(np.unravel_index(flat, shape)) / np.array(shape) @ self.arrays["cell"]
+
+    @property
+    def weights(self) -> Array:
+        r"""Å³ that each point stands for, [n_points].
+
+        A sum over all points of the grid is estimated without bias by Horvitz and Thompson's sum over the points there
+        are, each divided by its chance to be there: :math:`\int f \approx \sum_i w_i f(r_i)`.
+        """
+        floor, slope = self.attributes["inclusion_floor"], self.attributes["inclusion_slope"]
+        voxel = abs(np.linalg.det(self.arrays["cell"])) / np.prod(self.grid_shape)
+        return voxel / np.minimum(1, floor + slope * self.arrays["density"].astype(np.float64))
 
 
 @dataclass(frozen=True)
@@ -109,15 +154,15 @@ class RawLabels:
     attributes: Mapping[str, Any]
 
 
-def rounded_mantissa(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Values with `MANTISSA_BITS` bits, rounded to nearest."""
-    dropped = 23 - MANTISSA_BITS
+def rounded_mantissa(values: NDArray[np.float32], n_bits: int = MANTISSA_BITS) -> NDArray[np.float32]:
+    """Values with so many bits of mantissa, rounded to nearest."""
+    dropped = 23 - n_bits
     bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
     half = np.uint32((1 << (dropped - 1)) - 1) + ((bits >> np.uint32(dropped)) & np.uint32(1))
     return ((bits + half) & np.uint32(0xFFFFFFFF << dropped & 0xFFFFFFFF)).view(np.float32)
 
 
-def density_fields(density: Array, cell: Array, n_electrons: int) -> tuple[dict[str, Array], dict[str, float]]:
+def density_fields(density: Array, cell: Array, n_electrons: int) -> tuple[dict[str, Array], dict[str, float | int]]:
     """Stored density with its Fourier coefficients, and the figures that say what was done to it.
 
     Args:
@@ -132,12 +177,16 @@ def density_fields(density: Array, cell: Array, n_electrons: int) -> tuple[dict[
     indices = wave_vector_indices(cell)
     coefficients = fourier_coefficients(exact, cell, indices)
     arrays: dict[str, Array] = {
-        "density": stored,
+        "density": stored.ravel(),
+        "grid_shape": np.array(density.shape),
         "fourier_indices": indices.astype(np.int16),
         "fourier_coefficients": np.column_stack([coefficients.real, coefficients.imag]).astype(np.float32),
     }
     return arrays, {
         "integral_before_rescaling": float(density.sum() * voxel),
+        "mantissa_bits": MANTISSA_BITS,
+        "inclusion_floor": 1.0,
+        "inclusion_slope": 0.0,
         "rounding_nmae": float(np.abs(stored - exact).sum() * voxel / n_electrons),
         "density_min": float(density.min()),
         "clipped_electrons": float((clipped - density).sum() * voxel),
@@ -158,6 +207,7 @@ def assembled_record(structure: ReferenceStructure, labels: RawLabels, code_vers
     try:
         arrays, figures = density_fields(labels.arrays["density"], structure.cell, structure.n_electrons)
         arrays |= {name: array for name, array in labels.arrays.items() if name in FIELDS and name not in arrays}
+        arrays["atomic_density_matrix_sizes"] = np.diff(labels.arrays["atomic_density_matrix_offsets"])
         attributes = {name: labels.attributes[name] for name in LABEL_ATTRIBUTES}
     except KeyError as missing:
         raise BadRecord(f"found no {missing} in the labels of {structure.name}; expected what FIELDS lists") from None

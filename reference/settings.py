@@ -4,6 +4,9 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Protocol
+
+from reference.errors import UnknownSet
 
 COMPENSATION = Path(__file__).with_name("compensation.json")
 
@@ -53,3 +56,55 @@ METAL = DftSettings(cutoff=800.0, k_density=5.0, smearing=0.1)
 PILOT_METAL = DftSettings(cutoff=800.0, k_density=3.5, smearing=0.1)
 """The pilot's metals: densities good to 0.3 %, energies not converged."""
 ALUMINIUM = DftSettings(cutoff=400.0, k_density=5.0, smearing=0.1)
+
+
+class KnownSet(Protocol):
+    """A set, as far as its records are judged by it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def settings_hashes(self) -> frozenset[str]:
+        """Hashes of all settings that its records may have."""
+        ...
+
+
+@dataclass(frozen=True)
+class SetSettings:
+    """What the records of a set may be labelled with. Known without the packages that its generator needs.
+
+    Attributes:
+        name: Name of the set.
+        settings: Settings of new records.
+        accepted: Settings of records that were made elsewhere and may stand beside them.
+    """
+
+    name: str
+    settings: tuple[DftSettings, ...]
+    accepted: tuple[DftSettings, ...] = ()
+
+    @property
+    def settings_hashes(self) -> frozenset[str]:
+        return frozenset(settings.hash for settings in (*self.settings, *self.accepted))
+
+
+_OF_SETS = (
+    SetSettings("organics", (MOLECULE,)),
+    SetSettings("water", (LIQUID,)),
+    SetSettings("aluminium", (ALUMINIUM,)),
+    SetSettings("crystals", (INSULATOR, METAL), accepted=(PILOT_METAL,)),
+    SetSettings("molecule-md", (MOLECULE,)),
+)
+SET_SETTINGS: dict[str, SetSettings] = {of.name: of for of in _OF_SETS}
+
+
+def set_settings(name: str) -> SetSettings:
+    """Settings of the set of that name.
+
+    Raises:
+        UnknownSet: If there is none.
+    """
+    if name not in SET_SETTINGS:
+        raise UnknownSet(f"found no set {name!r}; expected one of {', '.join(SET_SETTINGS)} or atoms")
+    return SET_SETTINGS[name]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from reference.settings import COMPENSATION, DftSettings
+from reference.settings import COMPENSATION, DftSettings, SetSettings
 from rhocast.elements import MAGNETIC_ELEMENTS, SYMBOLS
 
 FloatArray = NDArray[np.float64]
@@ -84,20 +84,21 @@ class StructureSet:
     """A named, endless, seeded sequence of structures.
 
     Attributes:
-        name: Name on the command line.
         about: One line for people.
         batch_size: Structures that belong together, such as the frames of a trajectory.
         batch: The structures of one batch, from seed and batch number alone.
-        settings: All settings that its records may have.
-        accepted: Settings of records that were made elsewhere and may stand beside them.
+        labels: Settings that its records may have.
     """
 
-    name: str
     about: str
     batch_size: int
     batch: Callable[[int, int], list[ReferenceStructure]]
-    settings: tuple[DftSettings, ...]
-    accepted: tuple[DftSettings, ...] = ()
+    labels: SetSettings
+
+    @property
+    def name(self) -> str:
+        """Name on the command line."""
+        return self.labels.name
 
     def structures(self, seed: int, start: int = 0) -> Iterator[ReferenceStructure]:
         """The sequence from an index on."""
@@ -108,7 +109,7 @@ class StructureSet:
 
     @property
     def settings_hashes(self) -> frozenset[str]:
-        return frozenset(settings.hash for settings in (*self.settings, *self.accepted))
+        return self.labels.settings_hashes
 
 
 def structure_name(set_name: str, seed: int, index: int) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-OURS = {"rhocast", "app", "jobs", "workers", "models", "reference", "benchmarks", "examples", "tests"}
+OURS = {"rhocast", "app", "jobs", "workers", "models", "training", "reference", "benchmarks", "examples", "tests"}
 
 
 def imported(*rooms: str) -> set[str]:
@@ -49,7 +49,13 @@ BROUGHT_ALONG = {
 
 
 @pytest.mark.parametrize(
-    ("name", "rooms"), [("jobs", ["jobs"]), ("web", ["app", "jobs"]), ("worker", ["workers", "jobs", "models"])]
+    ("name", "rooms"),
+    [
+        ("jobs", ["jobs"]),
+        ("web", ["app", "jobs"]),
+        ("worker", ["workers", "jobs", "models"]),
+        ("training", ["training", "models"]),
+    ],
 )
 def test_a_group_names_what_its_rooms_import(name: str, rooms: list[str]) -> None:
     needed = {BROUGHT_ALONG.get(one, one) for one in imported(*rooms)}

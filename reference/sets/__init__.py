@@ -3,18 +3,12 @@
 from collections.abc import Callable
 from importlib import import_module
 
-from reference.errors import MissingPackage, UnknownSet
+from reference.errors import MissingPackage
+from reference.settings import SET_SETTINGS, set_settings
 from reference.structure import StructureSet
 
-_HOMES = {
-    "organics": "reference.sets.organics",
-    "water": "reference.sets.water",
-    "aluminium": "reference.sets.aluminium",
-    "crystals": "reference.sets.crystals",
-    "molecule-md": "reference.sets.molecule_md",
-}
-NAMES: tuple[str, ...] = tuple(_HOMES)
-"""Sets of structures; `atoms` is a table and has none."""
+NAMES: tuple[str, ...] = tuple(SET_SETTINGS)
+"""Sets of structures, one module each; `atoms` is a table and has none."""
 
 
 def structure_set(name: str) -> StructureSet:
@@ -24,10 +18,9 @@ def structure_set(name: str) -> StructureSet:
         UnknownSet: If there is none.
         MissingPackage: If the generator's packages are not installed.
     """
-    if name not in _HOMES:
-        raise UnknownSet(f"found no set {name!r}; expected one of {', '.join(NAMES)} or atoms")
+    home = f"reference.sets.{set_settings(name).name.replace('-', '_')}"
     try:
-        found: Callable[[], StructureSet] = import_module(_HOMES[name]).structure_set
+        found: Callable[[], StructureSet] = import_module(home).structure_set
     except ImportError as error:
         raise MissingPackage(f"the set {name!r} needs {error.name}; pip install --group reference") from error
     return found()

@@ -13,7 +13,7 @@ from ase.calculators.emt import EMT
 from ase.md.langevin import Langevin
 
 from reference.sets.motion import set_in_motion
-from reference.settings import ALUMINIUM
+from reference.settings import ALUMINIUM, set_settings
 from reference.structure import ReferenceStructure, StructureSet, generator, split_by_turn
 
 LATTICE_CONSTANT = 4.04
@@ -70,7 +70,7 @@ PLANS: tuple[Plan, ...] = (
 
 def structure_set() -> StructureSet:
     about = "fcc cells of 4 to 108 sites: strained, displaced, with vacancies, liquid"
-    return StructureSet("aluminium", about, 1, _batch, (ALUMINIUM,))
+    return StructureSet(about, 1, _batch, set_settings("aluminium"))
 
 
 def _batch(seed: int, number: int) -> list[ReferenceStructure]:

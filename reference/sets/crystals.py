@@ -13,7 +13,7 @@ from ase.formula import Formula
 
 from reference.sets.prototypes import PROTOTYPES, Prototype, compositions
 from reference.sets.radii import IONIC_RADIUS, closest_contact, lattice_constant
-from reference.settings import INSULATOR, METAL, PILOT_METAL
+from reference.settings import INSULATOR, METAL, set_settings
 from reference.structure import ReferenceStructure, StructureSet, generator, split_by_group
 
 WEIGHTS = {
@@ -42,7 +42,7 @@ CONTACTS = (0.68, 1.4)
 
 def structure_set() -> StructureSet:
     about = "prototypes × charge-balanced elements or metals, volume ± 8 %, strained, displaced"
-    return StructureSet("crystals", about, 1, _batch, (INSULATOR, METAL), accepted=(PILOT_METAL,))
+    return StructureSet(about, 1, _batch, set_settings("crystals"))
 
 
 @cache

@@ -7,7 +7,7 @@ training and test. The proton of the hydrogen bond may swing; a trajectory in wh
 import numpy as np
 
 from reference.sets.conformers import Motion, NoGeometry, frames, relaxed
-from reference.settings import MOLECULE
+from reference.settings import MOLECULE, set_settings
 from reference.structure import ReferenceStructure, StructureSet, generator, molecular_box, split_by_turn
 
 SMILES = r"O=C/C=C\O"
@@ -23,7 +23,7 @@ EQUILIBRATION, SPACING = 2000, 100
 
 def structure_set() -> StructureSet:
     about = "malonaldehyde in motion, twenty frames of each trajectory"
-    return StructureSet("molecule-md", about, FRAMES, _batch, (MOLECULE,))
+    return StructureSet(about, FRAMES, _batch, set_settings("molecule-md"))
 
 
 def _batch(seed: int, number: int) -> list[ReferenceStructure]:

@@ -10,7 +10,7 @@ from ase import Atoms
 
 from reference.sets.conformers import TIME_STEP, Motion, NoGeometry, frames, relaxed
 from reference.sets.molecular_graphs import random_smiles
-from reference.settings import MOLECULE
+from reference.settings import MOLECULE, set_settings
 from reference.structure import ReferenceStructure, StructureSet, generator, molecular_box, split_by_group
 
 TEMPERATURES = (300.0, 500.0, 800.0)
@@ -25,7 +25,7 @@ RELAXED = 2 / 3
 
 def structure_set() -> StructureSet:
     about = "random molecules of H C N O F, up to nine heavy atoms, relaxed or in motion"
-    return StructureSet("organics", about, 2, _batch, (MOLECULE,))
+    return StructureSet(about, 2, _batch, set_settings("organics"))
 
 
 def _batch(seed: int, number: int) -> list[ReferenceStructure]:

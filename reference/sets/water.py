@@ -14,7 +14,7 @@ from ase.optimize import FIRE
 
 from reference.sets.motion import set_in_motion
 from reference.sets.spc_fw import ANGLE, BOND_LENGTH, FlexibleWater
-from reference.settings import LIQUID
+from reference.settings import LIQUID, set_settings
 from reference.structure import ReferenceStructure, StructureSet, generator, split_by_turn
 
 SNAPSHOTS = 5
@@ -47,7 +47,7 @@ GRAM_PER_CM3 = units.kg / units.m**3 * 1000
 
 def structure_set() -> StructureSet:
     about = "boxes of 32 and 64 water molecules, five snapshots of each trajectory"
-    return StructureSet("water", about, SNAPSHOTS, _batch, (LIQUID,))
+    return StructureSet(about, SNAPSHOTS, _batch, set_settings("water"))
 
 
 def n_molecules(number: int) -> int:

@@ -7,7 +7,7 @@ import pytest
 from reference.folder import SetFolder
 from reference.labelling import Labeller
 from reference.maker import Maker, Order, Outcome
-from reference.settings import INSULATOR, METAL
+from reference.settings import INSULATOR, METAL, SetSettings
 from reference.structure import ReferenceStructure, StructureSet
 
 FAKE = Path(__file__).with_name("fake_label.py")
@@ -34,7 +34,7 @@ def rock_salt(seed: int, number: int) -> list[ReferenceStructure]:
 
 @pytest.fixture
 def toy_set() -> StructureSet:
-    return StructureSet("crystals", "toy", 2, rock_salt, (INSULATOR, METAL))
+    return StructureSet("toy", 2, rock_salt, SetSettings("crystals", (INSULATOR, METAL)))
 
 
 @pytest.fixture

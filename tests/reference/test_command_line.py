@@ -10,6 +10,7 @@ from reference.shards import shards
 def run(tmp_path, monkeypatch, labeller):
     """Runs a command in the test's folder, with the fake labelling process."""
     monkeypatch.setattr(Labeller, "for_gpaw", classmethod(lambda cls, python: labeller))
+    monkeypatch.setattr(command_line, "DEFAULT_SHIPPED", tmp_path / "shipped")
     monkeypatch.setattr(command_line.console, "width", 200)
 
     def invoke(*words, code=0):
@@ -50,3 +51,26 @@ def test_an_unknown_set_is_refused_by_name(monkeypatch, capsys, tmp_path):
     with pytest.raises(SystemExit, match="2"):
         command_line.main()
     assert "no set 'sand'" in capsys.readouterr().out
+
+
+def test_a_picture_of_the_sets_is_drawn(run, tmp_path):
+    assert run("make", "crystals", "--n", 2)
+    run("plot", tmp_path / "sets.svg")
+    text = (tmp_path / "sets.svg").read_text()
+    assert text.startswith("<?xml")
+    assert "crystals" in text
+
+
+def test_nothing_cannot_be_drawn(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr("sys.argv", ["reference", "plot", str(tmp_path / "sets.png"), "--out", str(tmp_path)])
+    with pytest.raises(SystemExit, match="2"):
+        command_line.main()
+    assert "no record of any set" in capsys.readouterr().out.replace("\n", " ")
+
+
+def test_what_was_made_is_packed_with_a_manifest(run, tmp_path):
+    run("make", "crystals", "--n", 2)
+    output = run("pack", "--shipped", tmp_path / "shipped")
+    assert "crystals-000.h5: 2 records" in output.replace("\n", "")
+    assert (tmp_path / "shipped" / "manifest.json").exists()
+    assert "2 of 2 records, 0 of them new" in run("make", "crystals", "--n", 2)

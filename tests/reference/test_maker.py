@@ -20,9 +20,8 @@ from reference.folder import SetFolder
 from reference.inventory import verification
 from reference.labelling import Labeller
 from reference.maker import Maker, Order
-from reference.settings import ALUMINIUM, INSULATOR, METAL
+from reference.settings import ALUMINIUM, INSULATOR, METAL, SetSettings
 from reference.shards import read_records, shards, write_shard
-from reference.structure import StructureSet
 
 ROOT = Path(__file__).parents[2]
 
@@ -121,7 +120,7 @@ def test_a_disk_that_fills_while_labelling_stops_the_maker_and_blames_no_structu
 )
 def test_what_cannot_be_labelled_is_refused_before_it_runs(make, toy_set, labelled, changes, code):
     first, second = toy_set.batch(0, 0)
-    odd_one = StructureSet("crystals", "", 2, lambda *_: [replace(first, **changes), second], toy_set.settings)
+    odd_one = replace(toy_set, batch=lambda *_: [replace(first, **changes), second])
     assert make(2, of=odd_one).failed == {"crystals-0-000000": code}
     assert labelled() == ["crystals-0-000001"]
 
@@ -130,14 +129,14 @@ def test_the_same_content_is_not_labelled_twice(make, toy_set, labelled):
     first, second = toy_set.batch(0, 0)
     # The order of the atoms is not content.
     twin = replace(second, cell=first.cell, numbers=first.numbers[::-1], positions=first.positions[::-1])
-    twins = StructureSet("crystals", "", 2, lambda *_: [first, twin], toy_set.settings)
+    twins = replace(toy_set, batch=lambda *_: [first, twin])
     assert make(2, of=twins).failed == {"crystals-0-000001": "duplicate"}
     assert len(labelled()) == 1
 
 
 def test_an_insulator_without_a_gap_is_redone_as_a_metal(make, toy_set, tmp_path, labelled):
     hopeful = [replace(s, settings=INSULATOR, settings_if_metal=METAL) for s in toy_set.batch(0, 0)]
-    make(1, of=StructureSet("crystals", "", 2, lambda *_: hopeful, toy_set.settings))
+    make(1, of=replace(toy_set, batch=lambda *_: hopeful))
     (record,) = read_records(shards(tmp_path)[0])
     assert record.attributes["settings_hash"] == METAL.hash
     assert labelled() == ["crystals-0-000000"] * 2
@@ -159,7 +158,7 @@ def test_a_half_written_shard_is_removed_by_name_and_made_again(make, tmp_path, 
 
 def test_records_of_other_settings_stop_the_maker_by_name(make, toy_set, tmp_path):
     make(1)
-    other = StructureSet("crystals", "", 2, toy_set.batch, (ALUMINIUM,))
+    other = replace(toy_set, labels=SetSettings("crystals", (ALUMINIUM,)))
     before = shards(tmp_path)[0].read_bytes()
     with pytest.raises(ForeignSettings, match="crystals-0-000000"):
         make(2, of=other)
@@ -186,7 +185,7 @@ def test_a_disk_that_fills_while_writing_leaves_no_half_shard(make, tmp_path, mo
     def full(*_args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(shards_module, "_write_record", full)
+    monkeypatch.setattr(shards_module, "_write_records", full)
     with pytest.raises(DiskFull, match="crystals-0-000001"):
         make(2)
     assert [path.name for path in tmp_path.glob("crystals*")] == [shards(tmp_path)[0].name]
@@ -213,9 +212,9 @@ import conftest
 from pathlib import Path
 from reference.labelling import Labeller
 from reference.maker import Order, make
-from reference.settings import METAL
+from reference.settings import METAL, SetSettings
 from reference.structure import StructureSet
-of = StructureSet("crystals", "", 2, conftest.rock_salt, (METAL,))
+of = StructureSet("", 2, conftest.rock_salt, SetSettings("crystals", (METAL,)))
 labeller = Labeller((sys.executable, str(conftest.FAKE)))
 outcome = make(Order(of, 0, 40), Path({out!r}), labeller)
 sys.exit(7 if outcome.is_stopped else 0)
