@@ -1,4 +1,4 @@
-"""The command line: `rhocast predict`, `models`, `doctor`, `serve`, `worker`."""
+"""The command line: `rhocast predict`, `compare`, `analyse`, `models`, `doctor`, `serve`, `worker`."""
 
 import os
 from collections.abc import Sequence
@@ -11,11 +11,12 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
 
-from rhocast import __version__
+from rhocast import __version__, cli_analysis
 from rhocast.application import become, launch_of
+from rhocast.cli_output import refuse_taken, say_written
 from rhocast.client import Client
 from rhocast.doctor import findings
-from rhocast.errors import InvalidField, InvalidFile, RhocastError
+from rhocast.errors import InvalidField, RhocastError
 from rhocast.inputs import wanted_properties
 from rhocast.model_info import Property
 from rhocast.result import Result, format_name
@@ -114,7 +115,11 @@ def predict(  # noqa: PLR0913  (one option for each thing that can be chosen)
         _show(result, as_json)
         if output is not None:
             result.download(output, written)
-            Console(stderr=True).print(f"[green]wrote[/] {output}", highlight=False)
+            say_written(output)
+
+
+app.command()(cli_analysis.compare)
+app.add_typer(cli_analysis.analyse, name="analyse")
 
 
 @app.command()
@@ -188,10 +193,7 @@ def _output_format(
         return None
     if Property.DENSITY not in wanted:
         raise InvalidField(f"found -o {output} and no density wanted; expected both or neither; add density to --want")
-    if output.exists() and not force:
-        raise InvalidFile(f"found that {output} exists; expected a new name; choose one, or replace it with --force")
-    if not output.absolute().parent.is_dir():
-        raise InvalidFile(f"found no folder {output.parent}; expected one for {output.name}; make it first")
+    refuse_taken(output, force)
     return format_name(output, format)
 
 

@@ -46,7 +46,7 @@ def write_chgcar(density: Density, stream: BinaryIO) -> None:
     moments = augmentation.moments if augmentation else None
     moments = np.zeros(density.structure.n_atoms) if moments is None else moments
     stream.write(_number_lines(moments, "20.12E", "25.16E"))
-    _write_grid(density.magnetization, density.structure.volume, stream, FORTRAN_E17)
+    write_grid(density.magnetization, density.structure.volume, stream, FORTRAN_E17)
     if augmentation:
         _write_occupancies(augmentation.difference, stream)
 
@@ -65,7 +65,7 @@ def write_chg(density: Density, stream: BinaryIO) -> None:
     """
     _write_charge(density, stream, FORTRAN_E11)
     if density.magnetization is not None:
-        _write_grid(density.magnetization, density.structure.volume, stream, FORTRAN_E11)
+        write_grid(density.magnetization, density.structure.volume, stream, FORTRAN_E11)
 
 
 def _write_charge(density: Density, stream: BinaryIO, layout: DecimalFormat) -> None:
@@ -77,7 +77,7 @@ def _write_charge(density: Density, stream: BinaryIO, layout: DecimalFormat) -> 
     scale = scale_of_text(lambda: (plane.reshape(-1) * volume for plane in density.values), layout)
     comment = comment_with_scale(density.comment or density.structure.formula, scale)
     stream.write(poscar_header(density.structure, comment))
-    _write_grid(density.values, volume, stream, layout)
+    write_grid(density.values, volume, stream, layout)
 
 
 def _in_file_order(values: FloatArray, factor: float) -> Iterator[FloatArray]:
@@ -90,10 +90,18 @@ def _in_file_order(values: FloatArray, factor: float) -> Iterator[FloatArray]:
             yield values[:, row : row + n_rows, plane : plane + n_planes].ravel(order="F") * factor
 
 
-def _write_grid(values: FloatArray, volume: float, stream: BinaryIO, layout: DecimalFormat) -> None:
+def write_grid(values: FloatArray, factor: float, stream: BinaryIO, layout: DecimalFormat) -> None:
+    """The shape of a grid and its values, first index fastest.
+
+    Args:
+        values: Values of any unit.
+        factor: What they are multiplied by.
+        stream: Binary file.
+        layout: Their format.
+    """
     stream.write("".join(f"{n:5d}" for n in values.shape).encode() + b"\n")
     rest = np.empty(0)
-    for piece in _in_file_order(values, volume):
+    for piece in _in_file_order(values, factor):
         ready = np.concatenate([rest, piece])
         n_full = ready.size - ready.size % layout.per_line
         for start in range(0, n_full, _VALUES_FORMATTED):

@@ -38,22 +38,42 @@ def write_cube(density: Density, stream: BinaryIO) -> None:
     """
     refuse_unwritable(density.values, BOHR**3)
     structure = density.structure
-    voxel = structure.cell / np.array(density.shape)[:, None] / BOHR
-    axes = [[_field(x) for x in vector] for vector in voxel]
-    written_volume = float(abs(np.linalg.det([[float(x) for x in axis] for axis in axes]))) * density.values.size
+    axes = [[float(x) for x in axis] for axis in _axes(structure, density.shape)]
+    written_volume = float(abs(np.linalg.det(axes))) * density.values.size
     volume_ratio = structure.volume / BOHR**3 / written_volume if written_volume else 1.0
-    scale = scale_of_text(lambda: _rows(density.values), C_E13, volume_ratio)
+    scale = scale_of_text(lambda: _rows(density.values, BOHR**3), C_E13, volume_ratio)
+    comment = comment_with_scale(density.comment or structure.formula, scale)
+    write_cube_grid(structure, density.values, BOHR**3, comment, stream)
+
+
+def write_cube_grid(structure: Structure, values: FloatArray, factor: float, comment: str, stream: BinaryIO) -> None:
+    """Atoms and values as Gaussian cube, in its standard columns and %13.5E.
+
+    Args:
+        structure: The atoms.
+        values: Values of any unit that `refuse_unwritable` lets pass, [n0, n1, n2].
+        factor: What they are multiplied by.
+        comment: The first line.
+        stream: Binary file.
+    """
+    axes = _axes(structure, values.shape)
     lines = [
-        comment_with_scale(density.comment or structure.formula, scale),
+        comment,
         "OUTER LOOP: X, MIDDLE LOOP: Y, INNER LOOP: Z",  # word for word what ASE looks for
         f"{structure.n_atoms:5d}" + _field(0.0) * 3,
     ]
-    lines += [f"{n:5d}" + "".join(axis) for n, axis in zip(density.shape, axes, strict=True)]
+    lines += [f"{n:5d}" + "".join(axis) for n, axis in zip(values.shape, axes, strict=True)]
     for number, position in zip(structure.numbers, structure.positions / BOHR, strict=True):
         lines.append(f"{number:5d}" + "".join(map(_field, [number, *position])))
     stream.write("\n".join([*lines, ""]).encode())
-    for rows in _rows(density.values):
+    for rows in _rows(values, factor):
         stream.write(text_of_rows(rows, C_E13))
+
+
+def _axes(structure: Structure, shape: tuple[int, ...]) -> list[list[str]]:
+    """Voxel vectors in bohr as they are written."""
+    voxel = structure.cell / np.array(shape)[:, None] / BOHR
+    return [[_field(x) for x in vector] for vector in voxel]
 
 
 def _field(number: float) -> str:
@@ -64,13 +84,13 @@ def _field(number: float) -> str:
     return f"{number:{_FIELD_WIDTH}.{decimals}f}"
 
 
-def _rows(values: FloatArray) -> Iterator[FloatArray]:
-    """Rows along the last axis in e/bohr³, in pieces of bounded size."""
+def _rows(values: FloatArray, factor: float) -> Iterator[FloatArray]:
+    """Rows along the last axis times a factor, in pieces of bounded size."""
     n_last = values.shape[2]
     rows = values.reshape(-1, n_last)
     n_rows = max(1, _VALUES_FORMATTED // n_last)
     for start in range(0, len(rows), n_rows):
-        yield rows[start : start + n_rows] * BOHR**3
+        yield rows[start : start + n_rows] * factor
 
 
 def read_cube(stream: BinaryIO, is_periodic: bool = True) -> Density:

@@ -78,15 +78,29 @@ def write_density(density: Density, path: Path, format: str | None = None) -> No
         OSError: If the folder is missing or the disk is full.
     """
     write = format_of(path, format).write
+    write_whole(path, "density", lambda stream: write(density, stream))
+
+
+def write_whole(path: Path, name: str, write: Callable[[BinaryIO], None]) -> None:
+    """A file that appears whole or not at all.
+
+    Args:
+        path: Where to write; a file that is there is replaced at the end.
+        name: What is written, for the error.
+        write: Writes it to a binary file.
+
+    Raises:
+        OSError: If the folder is missing or the disk is full.
+    """
     target = path.resolve()  # a link stays a link to the new file
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
         with partial.open("wb", buffering=_BUFFER) as stream:
-            write(density, stream)
+            write(stream)
         partial.replace(target)
     except OSError as error:
         remedy = _REMEDIES.get(error.errno or 0, error.strerror)
-        raise OSError(error.errno, f"cannot write the density: {remedy}", str(path)) from error
+        raise OSError(error.errno, f"cannot write the {name}: {remedy}", str(path)) from error
     finally:
         partial.unlink(missing_ok=True)
 
