@@ -19,10 +19,11 @@ from reference.errors import BadRecord, ReferenceDataError
 from reference.folder import SetFolder, new_records
 from reference.inventory import export as export_records
 from reference.inventory import summary, verification
-from reference.labelling import ROOT, Labeller
+from reference.labelling import ROOT, Labeller, LabellingFailed
 from reference.maker import Order, Outcome
 from reference.maker import make as make_order
 from reference.packing import pack, write_manifest
+from reference.physics.command import physics
 from reference.pilot import pilot_records, pilot_set
 from reference.sets import NAMES, structure_set
 from reference.settings import set_settings
@@ -170,11 +171,14 @@ def import_pilot(
     console.print(f"{summary(folder.path).n_records} records in {folder.path}", highlight=False)
 
 
+application.command()(physics)
+
+
 def main() -> None:
     logging.basicConfig(level=logging.WARNING)
     try:
         application()
-    except ReferenceDataError as error:
+    except (ReferenceDataError, LabellingFailed) as error:
         console.print(f"{type(error).__name__}: {error}", style="red", markup=False, highlight=False)
         sys.exit(2)
 

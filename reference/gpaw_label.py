@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,10 @@ REFUSED, NOT_CONVERGED = 3, 4
 COMPENSATION = Path(__file__).with_name("compensation.json")
 BOHR = 0.5291772105638411
 """Å in GPAW's own units (CODATA 2014), which turn its grid into e/Å³."""
+
+
+STARTED = time.monotonic()
+"""When this process began to be one: it labels one structure."""
 
 
 class Refused(Exception):
@@ -40,15 +45,21 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def calculator(settings: dict[str, Any]) -> Any:
-    """A GPAW calculator with the settings of `reference.settings.DftSettings`."""
+def calculator(settings: dict[str, Any], n_k: int = 0) -> Any:
+    """A GPAW calculator with the settings of `reference.settings.DftSettings`.
+
+    Args:
+        settings: Its fields.
+        n_k: Points of the mesh along each reciprocal vector; 0 takes them from `k_density`.
+    """
     from gpaw.new.ase_interface import GPAW  # noqa: PLC0415  # pyright: ignore[reportMissingImports]
 
     smearing, k_density = settings["smearing"], settings["k_density"]
+    mesh = {"density": k_density} if k_density and not n_k else {"size": (n_k or 1,) * 3}
     return GPAW(
         mode={"name": "pw", "ecut": settings["cutoff"]},
         xc=settings["functional"],
-        kpts={"density": k_density, "gamma": True} if k_density else {"size": (1, 1, 1), "gamma": True},
+        kpts=mesh | {"gamma": True},
         occupations={"name": "fermi-dirac", "width": smearing} if smearing else {"name": "fixed-uniform"},
         convergence={
             "density": settings["density_convergence"],
@@ -92,37 +103,48 @@ def density_fields(calc: Any) -> dict[str, np.ndarray]:
     }
 
 
-def labels(question: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Arrays of a record that need DFT, and `attributes` as JSON.
+def converged_atoms(question: dict[str, Any], n_k: int = 0) -> Any:
+    """ASE's atoms with a calculator that has converged.
 
     Args:
         question: What `reference.labelling.question` lists.
+        n_k: As of `calculator`.
 
     Raises:
         Refused: If the SCF does not converge or an element has no data set.
     """
     from ase import Atoms  # noqa: PLC0415 -- like GPAW, seconds to import
 
-    start = time.monotonic()
     atoms = Atoms(
         numbers=question["numbers"], positions=question["positions"], cell=question["cell"], pbc=True
     )  # the box of a molecule is periodic for GPAW too
-    calc = atoms.calc = calculator(question["settings"])
+    atoms.calc = calculator(question["settings"], n_k)
     try:
-        free_energy = atoms.get_potential_energy(force_consistent=True)
+        atoms.get_potential_energy()
     except Exception as error:
         raise _named(error) from error
+    return atoms
+
+
+def labels(question: dict[str, Any], atoms: Any) -> dict[str, np.ndarray]:
+    """Arrays of a record that need DFT, and `attributes` as JSON.
+
+    Args:
+        question: What `reference.labelling.question` lists.
+        atoms: Of `converged_atoms`.
+    """
+    calc = atoms.calc
     arrays = {"forces": atoms.get_forces(), **density_fields(calc)}
     if question["is_periodic"]:
         arrays["stress"] = atoms.get_stress()
     arrays["k_mesh"] = np.array(getattr(calc.dft.ibzwfs.ibz.bz, "size_c", (1, 1, 1)))
     attributes = {
         "energy": atoms.get_potential_energy(),
-        "free_energy": free_energy,
+        "free_energy": atoms.get_potential_energy(force_consistent=True),
         "gap": gap(calc, round(calc.get_number_of_electrons())),
         "is_converged": True,
         "n_irreducible_k": len(calc.get_ibz_k_points()),
-        "wall_time": time.monotonic() - start,
+        "wall_time": time.monotonic() - STARTED,
         "code": f"GPAW {version('gpaw')}, gpaw-data {version('gpaw-data')}",
         "settings_hash": question["settings_hash"],
     }
@@ -145,12 +167,16 @@ def refuse(code: str, message: str, status: int) -> int:
     return status
 
 
-def main() -> int:
-    os.nice(19)
+def answer(out: Path, arrays_of: Callable[[dict[str, Any]], dict[str, np.ndarray]]) -> int:
+    """The exit status, once the arrays for the question on standard input are written, or the reason is said.
+
+    Args:
+        out: Archive to write.
+        arrays_of: What makes the arrays from the question.
+    """
     end_with_parent()
-    out = Path(sys.argv[1])
     try:
-        arrays = labels(json.load(sys.stdin))
+        arrays = arrays_of(json.load(sys.stdin))
     except Refused as refused:
         code, message, status = refused.args
         return refuse(code, message, status)
@@ -167,6 +193,11 @@ def main() -> int:
             raise
         return refuse("disk-full", f"found no room for labels in {out.parent}", REFUSED)
     return 0
+
+
+def main() -> int:
+    os.nice(19)
+    return answer(Path(sys.argv[1]), lambda question: labels(question, converged_atoms(question)))
 
 
 if __name__ == "__main__":

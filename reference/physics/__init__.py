@@ -1,0 +1,1 @@
+"""The physics of the reference data, measured: `python -m reference physics`."""
