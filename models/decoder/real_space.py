@@ -1,25 +1,22 @@
 """Sums of spherical functions on atoms, at the points of a grid or anywhere.
 
-The work is done once per pair of an atom's image and a grid point within the function's cutoff, and for no other pair:
-planes and rows of the grid that pass an atom's sphere are found from its bounding box, the points of a row from a
-quadratic equation. Atoms walk over *unwrapped* grid indices and the results are wrapped (crystal) or clipped (molecule)
-into the grid, so cells may be sheared, left-handed or far smaller than the cutoff. Threads share the planes of the
-grid, hence no two threads write to one value, and the result does not depend on their number, which is numba's
-(`NUMBA_NUM_THREADS`, `numba.set_num_threads`). Everything is float64 and exact at any grid spacing.
+The work is done once per pair of an atom's image and a grid point within the function's cutoff, and for no other pair
+(`models.decoder.frame`). Threads share the planes of the grid, hence no two threads write to one value, and the result
+does not depend on their number, which is numba's (`NUMBA_NUM_THREADS`, `numba.set_num_threads`). Everything is float64
+and exact at any grid spacing.
 """
 
 from collections.abc import Sequence
-from math import ceil, floor, sqrt
+from math import sqrt
 from typing import NamedTuple
 
 import numpy as np
 from numba import njit, prange
-from numpy.typing import NDArray
 from scipy.interpolate import PPoly
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
-Vector = tuple[float, float, float]
+from models.decoder.frame import Chord, FloatArray, Frame, IntArray, Sphere, Vector, chords, in_steps, vector
+
+__all__ = ["Centres", "Frame", "RadialCubics", "sum_at_points", "sum_on_grid"]
 
 
 class RadialCubics(NamedTuple):
@@ -64,36 +61,6 @@ class Centres(NamedTuple):
     function: IntArray
 
 
-class Frame(NamedTuple):
-    """Grid in a cell.
-
-    Attributes:
-        shape: Number of grid points along each cell vector, [3].
-        steps: Vectors from a grid point to the next along each in Å, one a row, [3, 3].
-        steps_per_length: Grid planes that a unit length along their normal passes, in Å⁻¹, [3].
-        is_periodic: Whether the cell repeats.
-    """
-
-    shape: IntArray
-    steps: FloatArray
-    steps_per_length: FloatArray
-    is_periodic: bool
-
-    @classmethod
-    def of_cell(cls, cell: FloatArray, shape: tuple[int, int, int], is_periodic: bool) -> "Frame":
-        """The grid with these numbers of points along the cell vectors, which are in Å, one a row, [3, 3]."""
-        n_points = np.array(shape, dtype=np.int64)
-        reciprocal_lengths = np.linalg.norm(np.linalg.inv(cell), axis=0)
-        return cls(
-            n_points, np.ascontiguousarray(cell / n_points[:, None]), reciprocal_lengths * n_points, bool(is_periodic)
-        )
-
-    @property
-    def cell(self) -> FloatArray:
-        """Cell vectors in Å, one a row, [3, 3]."""
-        return self.steps * self.shape[:, None]
-
-
 def sum_on_grid(frame: Frame, functions: RadialCubics, centres: Centres) -> FloatArray:
     """Σ over atoms (a crystal: and their images) of f(|r − R|) at every grid point, [n0, n1, n2].
 
@@ -116,10 +83,8 @@ def sum_at_points(frame: Frame, functions: RadialCubics, centres: Centres, point
         centres: Where they sit.
         points: Cartesian positions in Å, [n_points, 3].
     """
-    # The images of an atom, seen from a point, are a grid with one point in each cell.
-    lattice = Frame.of_cell(frame.cell, (1, 1, 1), frame.is_periodic)
     total = np.zeros((len(points), 1, 1))
-    _fill_points(lattice, functions, centres, np.ascontiguousarray(points @ np.linalg.inv(frame.cell)), total)
+    _fill_points(frame.lattice(), functions, centres, np.ascontiguousarray(points @ np.linalg.inv(frame.cell)), total)
     return total[:, 0, 0]
 
 
@@ -132,9 +97,10 @@ def _fill_grid(frame: Frame, functions: RadialCubics, centres: Centres, total: F
 @njit(cache=True)
 def _fill_plane(frame: Frame, functions: RadialCubics, centres: Centres, plane: int, values: FloatArray) -> None:
     for atom in range(len(centres.function)):
-        a, b, c = _vector(centres.fractional[atom])
-        centre = (a * frame.shape[0], b * frame.shape[1], c * frame.shape[2])
-        _add_to_plane(frame, _cubic(functions, centres.function[atom]), centre, plane, values)
+        cubic = _cubic(functions, centres.function[atom])
+        sphere = Sphere(in_steps(frame, vector(centres.fractional[atom])), cubic.cutoff)
+        for chord in chords(frame, sphere, plane):
+            _add_to_row(cubic, chord, values[chord.row])
 
 
 @njit(parallel=True, nogil=True, cache=True)
@@ -142,7 +108,7 @@ def _fill_points(
     lattice: Frame, functions: RadialCubics, centres: Centres, fractional: FloatArray, total: FloatArray
 ) -> None:
     for point in prange(len(fractional)):
-        _fill_point(lattice, functions, centres, _vector(fractional[point]), total[point])
+        _fill_point(lattice, functions, centres, vector(fractional[point]), total[point])
 
 
 @njit(cache=True)
@@ -150,13 +116,11 @@ def _fill_point(
     lattice: Frame, functions: RadialCubics, centres: Centres, fractional: Vector, values: FloatArray
 ) -> None:
     for atom in range(len(centres.function)):
-        a, b, c = _vector(centres.fractional[atom])
-        centre = (a - fractional[0], b - fractional[1], c - fractional[2])
-        _add_to_plane(lattice, _cubic(functions, centres.function[atom]), centre, 0, values)
-
-
-# The functions below are compiled into the ones above. Vectors are tuples and loops explicit, for making an array
-# inside a loop, or counting the references to one, costs more than the loop's work.
+        cubic = _cubic(functions, centres.function[atom])
+        a, b, c = vector(centres.fractional[atom])
+        sphere = Sphere((a - fractional[0], b - fractional[1], c - fractional[2]), cubic.cutoff)
+        for chord in chords(lattice, sphere, 0):
+            _add_to_row(cubic, chord, values[chord.row])
 
 
 class _Cubic(NamedTuple):
@@ -167,97 +131,29 @@ class _Cubic(NamedTuple):
     intervals_per_length: float
 
 
-class _Rows(NamedTuple):
-    """What the rows of a grid have in common: `step` from point to point in Å, `n_points`, and whether they repeat."""
-
-    step: Vector
-    n_points: int
-    is_periodic: bool
-
-
-@njit(cache=True, fastmath={"contract"})
-def _add_to_plane(frame: Frame, cubic: _Cubic, centre: Vector, plane: int, values: FloatArray) -> None:
-    """Addition of one atom, images included, to the grid points whose first index is `plane`.
-
-    Args:
-        frame: The grid.
-        cubic: Radial function of the atom.
-        centre: Position of the atom in grid steps.
-        plane: First index of the grid points.
-        values: Their values, [n1, n2].
-    """
-    step_i, step_j, step_k = _vector(frame.steps[0]), _vector(frame.steps[1]), _vector(frame.steps[2])
-    period_i, period_j = frame.shape[0], frame.shape[1]
-    rows = _Rows(step_k, frame.shape[2], frame.is_periodic)
-    first, last = _unwrapped_range(
-        centre[0], cubic.cutoff * frame.steps_per_length[0], plane, period_i, frame.is_periodic
-    )
-    reach = cubic.cutoff * frame.steps_per_length[1]
-    first_row, last_row = ceil(centre[1] - reach), floor(centre[1] + reach)
-    if not frame.is_periodic:
-        first_row, last_row = max(first_row, 0), min(last_row, period_j - 1)
-    for i in range(first, last + 1, period_i):
-        for j in range(first_row, last_row + 1):
-            x, y = i - centre[0], j - centre[1]
-            start = (
-                x * step_i[0] + y * step_j[0],
-                x * step_i[1] + y * step_j[1],
-                x * step_i[2] + y * step_j[2],
-            )
-            _add_to_row(rows, cubic, start, centre[2], values[j % period_j])
-
-
 @njit(cache=True)
 def _cubic(functions: RadialCubics, function: int) -> _Cubic:
     return _Cubic(functions.coefficients[function], functions.cutoffs[function], 1 / functions.spacing)
 
 
-@njit(cache=True)
-def _vector(array: FloatArray) -> Vector:
-    return array[0], array[1], array[2]
-
-
-@njit(cache=True)
-def _unwrapped_range(centre: float, reach: float, plane: int, period: int, is_periodic: bool) -> tuple[int, int]:
-    """First and last unwrapped index within `reach` of `centre` that belong to `plane`; all are in grid steps."""
-    first, last = ceil(centre - reach), floor(centre + reach)
-    if is_periodic:
-        return first + (plane - first) % period, last
-    return max(first, plane), min(last, plane)
-
-
 @njit(cache=True, fastmath={"contract"})
-def _add_to_row(rows: _Rows, cubic: _Cubic, start: Vector, centre: float, values: FloatArray) -> None:
+def _add_to_row(cubic: _Cubic, chord: Chord, values: FloatArray) -> None:
     """Addition of one atom to one row of the grid, of which it may reach several periods.
 
     Args:
-        rows: The kind of row.
         cubic: Radial function of the atom.
-        start: Vector in Å from the atom to the row, at the third index that the atom itself has.
-        centre: That index, fractional.
+        chord: The points that it reaches.
         values: The row, [n2].
     """
-    step, n_points = rows.step, rows.n_points
-    step_squared = step[0] ** 2 + step[1] ** 2 + step[2] ** 2
-    along = (start[0] * step[0] + start[1] * step[1] + start[2] * step[2]) / step_squared
-    # Squared distance of the atom to the row, from the perpendicular itself: a difference of squares loses digits.
-    distance_squared = (
-        (start[0] - along * step[0]) ** 2 + (start[1] - along * step[1]) ** 2 + (start[2] - along * step[2]) ** 2
-    )
-    remaining = cubic.cutoff**2 - distance_squared
-    if remaining <= 0:
-        return
-    foot, half_chord = centre - along, sqrt(remaining / step_squared)
-    k, last = ceil(foot - half_chord), floor(foot + half_chord)
-    if not rows.is_periodic:
-        k, last = max(k, 0), min(last, n_points - 1)
+    n_points, step_squared = len(values), chord.step * chord.step
+    k = chord.first
     wrapped = k % n_points
-    while k <= last:
+    while k <= chord.last:
         # Up to the end of the period the values are neighbours in memory: no modulo for each point.
-        n_run = min(n_points - wrapped, last - k + 1)
+        n_run = min(n_points - wrapped, chord.last - k + 1)
         for step_of_run in range(n_run):
-            from_foot = k + step_of_run - foot
-            u = sqrt(distance_squared + from_foot * from_foot * step_squared) * cubic.intervals_per_length
+            from_foot = k + step_of_run - chord.foot
+            u = sqrt(chord.distance_squared + from_foot * from_foot * step_squared) * cubic.intervals_per_length
             interval = int(u)
             u -= interval
             c = cubic.coefficients[interval]
