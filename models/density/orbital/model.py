@@ -1,0 +1,191 @@
+"""The orbital model as the service sees it: structures in, fields of density out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models.basis.gaussian import Orbitals
+from models.checkpoint import Checkpoint
+from models.decoder.orbital import RealSpaceDecoder
+from models.density.orbital.config import OrbitalConfig
+from models.density.orbital.network import Expansion, OrbitalNetwork
+from models.density.promolecule import RECOMMENDED_SPACING, Promolecule
+from models.graph import batched_graph
+from models.interface import DensityField, FloatArray, GridShape, OutOfMemory
+from models.neighbours import neighbours_of
+from rhocast.elements import SYMBOLS
+from rhocast.errors import UnusableWeights
+from rhocast.model_info import Cost, ModelInfo, Property
+from rhocast.structure import Structure
+
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Centres:
+    """Centres of one kind in one structure.
+
+    Attributes:
+        positions: Å, [n_centres, 3].
+        orbitals: Their functions.
+    """
+
+    positions: FloatArray
+    orbitals: Orbitals
+
+    def decoder(self, structure: Structure) -> RealSpaceDecoder:
+        """Their sum in real space."""
+        return RealSpaceDecoder(structure.cell, structure.is_periodic, self.positions, self.orbitals)
+
+
+def centres_of(expansion: Expansion, index: int) -> list[Centres]:
+    """Centres of one structure of a batch, by kind; kinds of which it has none are left out.
+
+    Args:
+        expansion: Orbitals of the batch.
+        index: Place of the structure in the batch.
+    """
+    kinds = [(expansion.graph.positions, expansion.graph.structure_of_atom, expansion.atoms)]
+    if expansion.bonds is not None:
+        kinds.append((expansion.bond_positions, expansion.structure_of_bond, expansion.bonds))
+    found = []
+    for positions, structure_of, orbitals in kinds:
+        chosen = torch.nonzero(structure_of == index).squeeze(1)
+        if len(chosen):
+            of_structure = Orbitals(orbitals.exponents[chosen], orbitals.coefficients[chosen])
+            found.append(Centres(positions[chosen].detach().cpu().numpy(), of_structure))
+    return found
+
+
+class OrbitalField:
+    """Density of one structure: the promolecule and the orbitals that the network adds.
+
+    Args:
+        structure: The structure.
+        promolecule: Its neutral atoms.
+        centres: Orbitals.
+    """
+
+    def __init__(self, structure: Structure, promolecule: DensityField, centres: Sequence[Centres]) -> None:
+        self._promolecule = promolecule
+        self._decoders = [one.decoder(structure) for one in centres]
+
+    @property
+    def n_electrons(self) -> float:
+        """Exact integral over the cell (a molecule: over all space): orbitals only move charge."""
+        return self._promolecule.n_electrons
+
+    def on_grid(self, shape: GridShape) -> FloatArray:
+        """Point values in e/Å³, [n0, n1, n2]."""
+        values = self._promolecule.on_grid(shape)
+        for decoder in self._decoders:
+            values += decoder.on_grid(shape).numpy()
+        return values
+
+    def at_points(self, points: FloatArray) -> FloatArray:
+        """Values in e/Å³ at Cartesian points in Å, [n_points, 3] → [n_points]."""
+        values = self._promolecule.at_points(points)
+        for decoder in self._decoders:
+            values += decoder.at_points(points).numpy()
+        return values
+
+
+def orbital_fields(
+    network: OrbitalNetwork, promolecule: Promolecule, structures: Sequence[Structure]
+) -> list[DensityField]:
+    """The density of each structure, from one pass of the network.
+
+    Args:
+        network: The network.
+        promolecule: Its floor.
+        structures: Structures of the batch.
+
+    Raises:
+        UnsupportedByModel: If a structure has an element that network or promolecule do not know.
+    """
+    cutoff, elements = network.config.trunk.cutoff, network.config.trunk.elements
+    device = next(network.parameters()).device
+    floors = promolecule.fields(structures)
+    neighbours = [neighbours_of(structure, cutoff) for structure in structures]
+    with torch.no_grad():
+        expansion = network(batched_graph(structures, neighbours, elements).to(device))
+        return [
+            OrbitalField(structure, floor, centres_of(expansion, index))
+            for index, (structure, floor) in enumerate(zip(structures, floors, strict=True))
+        ]
+
+
+class OrbitalDensity:
+    """The orbital model.
+
+    Args:
+        network: Network with its weights.
+        about: What the checkpoint says of itself: `name`, `description` and `domains`.
+        weights_sha256: Hash of the file of weights.
+    """
+
+    def __init__(self, network: OrbitalNetwork, about: Mapping[str, Any], weights_sha256: str) -> None:
+        self._network = network.eval().requires_grad_(False)
+        self._promolecule = Promolecule()
+        self._info = _info(network, self._promolecule.info, about, weights_sha256)
+
+    @classmethod
+    def read(cls, file: Path, sha256: str, device: str = "cpu") -> "OrbitalDensity":
+        """The model in a checkpoint that `python -m training` has written.
+
+        Raises:
+            UnusableWeights: If the file is missing, has another hash, or holds something else.
+        """
+        checkpoint = Checkpoint.read(file, sha256)
+        try:
+            network = OrbitalNetwork(OrbitalConfig.from_dict(checkpoint.config["model"]))
+            network.load_state_dict(dict(checkpoint.weights))
+            return cls(network.to(device), checkpoint.config["about"], sha256)
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise UnusableWeights(f"found {file.name} that is no orbital model: {error}") from error
+
+    @property
+    def info(self) -> ModelInfo:
+        return self._info
+
+    def fields(self, structures: Sequence[Structure]) -> list[DensityField]:
+        """The density of each structure, from one pass of the network.
+
+        Raises:
+            UnsupportedByModel: If a structure has an element that the model was not trained on.
+            OutOfMemory: If the batch does not fit.
+        """
+        if not structures:
+            return []
+        try:
+            return orbital_fields(self._network, self._promolecule, structures)
+        except torch.OutOfMemoryError as error:
+            raise OutOfMemory(str(error)) from error
+
+
+def _info(network: OrbitalNetwork, floor: ModelInfo, about: Mapping[str, Any], weights_sha256: str) -> ModelInfo:
+    elements = tuple(SYMBOLS[number] for number in network.config.trunk.elements)
+    return ModelInfo(
+        name=about["name"],
+        provides=(Property.DENSITY,),
+        description=about["description"],
+        elements=elements,
+        cutoff=network.config.trunk.cutoff,
+        weights_sha256=weights_sha256,
+        level_of_theory=about["level_of_theory"],
+        licence="CC-BY-4.0",
+        density_kind=floor.density_kind,
+        valence_electrons={symbol: floor.valence_electrons[symbol] for symbol in elements},
+        recommended_spacing=RECOMMENDED_SPACING,
+        domains=tuple(about["domains"]),
+        no_uncertainty_because="it is not calibrated yet; its card has errors on held-out structures",
+        max_atoms=2_000,
+        max_points=100_000_000,
+        cost=Cost(per_structure=20.0, per_edge=0.1, per_point=5e-3),
+        labels={"cost_unit": "millisecond on one CPU core"},
+    )

@@ -1,0 +1,95 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from training.loop import STATE, Diverged, OtherTraining, Schedule, Training, learning_curve
+
+sys.path.append(str(Path(__file__).parent))
+from toy_task import SLOPE, Line, train
+
+TOY = Path(__file__).with_name("toy_task.py")
+
+
+def weights(folder):
+    return torch.load(folder / STATE, weights_only=True)["network"]["weight"]
+
+
+def test_it_learns_and_keeps_the_curve(tmp_path):
+    figures = []
+    network = train(tmp_path, report=figures.append)
+    torch.testing.assert_close(network.weight[0], SLOPE, atol=5e-3, rtol=0)
+    curve = list(learning_curve(tmp_path))
+    assert [row["epoch"] for row in curve] == list(range(1, 41))
+    assert curve[-1]["distance"] < 0.01 * curve[0]["distance"]
+    assert curve == [pytest.approx(row) for row in figures]
+
+
+def test_a_training_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path):
+    whole = train(tmp_path / "whole", 12)
+
+    class Stop(Exception):
+        pass
+
+    def stop_at_five(figures):
+        if figures["epoch"] == 5:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(tmp_path / "halves", 12, stop_at_five)
+    (tmp_path / "halves" / "state.pt.part").write_bytes(b"half-written")
+    resumed = train(tmp_path / "halves", 12)
+    assert torch.equal(whole.weight, resumed.weight)
+    assert len(list(learning_curve(tmp_path / "halves"))) == 12
+
+
+def test_a_training_that_is_done_is_not_done_again(tmp_path):
+    first = train(tmp_path, 3)
+    figures = []
+    assert torch.equal(train(tmp_path, 3, figures.append).weight, first.weight)
+    assert figures == []
+
+
+def test_a_folder_of_another_training_is_refused_by_what_differs(tmp_path):
+    train(tmp_path, 2)
+    with pytest.raises(OtherTraining, match="other schedule; choose another folder"):
+        train(tmp_path, 3)
+    with pytest.raises(OtherTraining, match="other name"):
+        Training(Line(), Schedule(2, 8, 0.1, averaging=0.9, n_warm_up=5), tmp_path, {"name": "curve"}, print).run()
+
+
+def test_a_loss_that_is_no_number_ends_it_and_keeps_the_last_epoch(tmp_path):
+    class Broken(Line):
+        def loss(self, indices, rng):
+            return super().loss(indices, rng) * (float("nan") if self.calls() else 1.0)
+
+        def calls(self):
+            self.n_calls = getattr(self, "n_calls", 0) + 1
+            return self.n_calls > 7
+
+    schedule = Schedule(5, 8, 0.1)
+    with pytest.raises(Diverged, match="loss of nan in epoch 2, step 1"):
+        Training(Broken(), schedule, tmp_path, {}, lambda _: None).run()
+    assert torch.load(tmp_path / STATE, weights_only=True)["epoch"] == 2
+
+
+@pytest.mark.parametrize("changes", [{"n_epochs": 0}, {"batch_size": 0}, {"learning_rate": 0.0}, {"averaging": 1.0}])
+def test_a_schedule_of_nonsense_is_refused(changes):
+    with pytest.raises(ValueError, match="found"):
+        Schedule(**{"n_epochs": 1, "batch_size": 1, "learning_rate": 0.1} | changes)
+
+
+@pytest.mark.processes
+def test_two_processes_learn_what_one_does(tmp_path):
+    # The noise is drawn for each process on its own, and is a thousandth of what is learned.
+    train(tmp_path / "one", 20)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    subprocess.run(
+        [*command, str(TOY), str(tmp_path / "two"), "20"], check=True, env=environment, timeout=120, capture_output=True
+    )
+    torch.testing.assert_close(weights(tmp_path / "two"), weights(tmp_path / "one"), atol=5e-3, rtol=0)
+    assert len(list(learning_curve(tmp_path / "two"))) == 20

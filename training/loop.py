@@ -1,0 +1,245 @@
+"""The one training loop: Adam with a cosine schedule and an average of the weights; it resumes, and runs in parallel.
+
+    torchrun --nproc-per-node 2 -m training training/orbital-organics-small.toml
+
+Each process takes its share of every batch, and gradients are averaged: n processes learn what one would from the same
+batches, up to rounding. The first process writes.
+"""
+
+import csv
+import os
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from math import cos, pi
+from pathlib import Path
+from time import monotonic
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, distributed, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+STATE = "state.pt"
+HISTORY = "history.csv"
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to learn.
+
+    Attributes:
+        n_epochs: Passes over the examples.
+        batch_size: Examples of a step, over all processes.
+        learning_rate: Of Adam, after the warm-up; it falls to zero along a cosine.
+        n_warm_up: Steps in which the learning rate rises.
+        averaging: Decay of the moving average of the weights, per step.
+        largest_gradient: Norm to which longer gradients are cut.
+        seed: Of weights, order and points.
+    """
+
+    n_epochs: int
+    batch_size: int
+    learning_rate: float
+    n_warm_up: int = 20
+    averaging: float = 0.995
+    largest_gradient: float = 10.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.n_epochs, self.batch_size, self.learning_rate, self.largest_gradient) <= 0:
+            raise ValueError(f"found {self}; expected epochs, a batch, a learning rate and a gradient above zero")
+        if not 0 <= self.averaging < 1:
+            raise ValueError(f"found averaging {self.averaging}; expected a decay from 0 to below 1")
+
+
+class Task(Protocol):
+    """What is learned."""
+
+    @property
+    def network(self) -> nn.Module: ...
+
+    @property
+    def n_examples(self) -> int: ...
+
+    def loss(self, indices: Sequence[int], rng: np.random.Generator) -> Tensor:
+        """Mean loss of these examples."""
+        ...
+
+    def evaluate(self, network: nn.Module) -> Mapping[str, float]:
+        """Figures of a network on what is held out for validation."""
+        ...
+
+
+class OtherTraining(Exception):
+    """The folder holds the state of a training with another configuration."""
+
+
+class Diverged(Exception):
+    """The loss is no longer a number."""
+
+
+Report = Callable[[Mapping[str, float]], None]
+
+
+@dataclass(eq=False)
+class Training:
+    """One training, with its folder.
+
+    Args:
+        task: What is learned.
+        schedule: How.
+        folder: Where state and history are kept.
+        config: Everything that decides the result; a state of another configuration is refused.
+        report: Told the figures of each epoch.
+    """
+
+    task: Task
+    schedule: Schedule
+    folder: Path
+    config: Mapping[str, Any]
+    report: Report
+
+    def __post_init__(self) -> None:
+        schedule = self.schedule
+        self.rank = int(os.environ.get("RANK", "0"))
+        self.n_processes = int(os.environ.get("WORLD_SIZE", "1"))
+        self.n_steps_per_epoch = -(-self.task.n_examples // schedule.batch_size)
+        parameters = [parameter for parameter in self.task.network.parameters() if parameter.requires_grad]
+        self.optimizer = torch.optim.Adam(parameters, lr=schedule.learning_rate)
+        self.average = AveragedModel(
+            self.task.network, multi_avg_fn=get_ema_multi_avg_fn(schedule.averaging), use_buffers=True
+        )
+        self.epoch = 0
+
+    def run(self) -> nn.Module:
+        """The network with averaged weights, after all epochs.
+
+        Raises:
+            OtherTraining: If the folder belongs to another training.
+            Diverged: If the loss is not finite; the state of the last epoch stays.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with _process_group(self.n_processes):
+            self._resume()
+            while self.epoch < self.schedule.n_epochs:
+                start = monotonic()
+                training_loss = self._epoch()
+                self.epoch += 1
+                if self.rank == 0:
+                    self._keep(training_loss, start)
+        return self.average.module
+
+    def _epoch(self) -> float:
+        """Mean loss of one pass."""
+        # Its own generator for each epoch and process: a resumed training goes on as if it had never stopped.
+        order = np.random.default_rng([self.schedule.seed, self.epoch]).permutation(self.task.n_examples)
+        rng = np.random.default_rng([self.schedule.seed, self.epoch, self.rank])
+        losses = []
+        self.task.network.train()
+        for step in range(self.n_steps_per_epoch):
+            batch = order[step * self.schedule.batch_size :][: self.schedule.batch_size]
+            mine = batch[self.rank :: self.n_processes].tolist()
+            losses.append(self._step(step, mine, len(batch), rng))
+        return float(np.mean(losses))
+
+    def _step(self, step: int, mine: list[int], n_in_batch: int, rng: np.random.Generator) -> float:
+        rate = self._learning_rate(self.epoch * self.n_steps_per_epoch + step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=False)
+        loss = torch.zeros(())
+        if mine:
+            loss = self.task.loss(mine, rng) * (len(mine) / n_in_batch)
+            loss.backward()
+        total = self._summed(loss.detach())
+        if not np.isfinite(total):
+            raise Diverged(f"found a loss of {total} in epoch {self.epoch}, step {step}; try a lower learning rate")
+        nn.utils.clip_grad_norm_(self.task.network.parameters(), self.schedule.largest_gradient)
+        self.optimizer.step()
+        self.average.update_parameters(self.task.network)
+        return total
+
+    def _summed(self, loss: Tensor) -> float:
+        """Loss over all processes, whose gradients are summed too."""
+        if self.n_processes == 1:
+            return float(loss)
+        loss = loss.double()
+        distributed.all_reduce(loss)
+        for parameter in self.task.network.parameters():
+            if parameter.requires_grad:
+                parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+                distributed.all_reduce(parameter.grad)
+        return float(loss)
+
+    def _learning_rate(self, step: int) -> float:
+        n_steps = self.schedule.n_epochs * self.n_steps_per_epoch
+        warm = min(1.0, (step + 1) / self.schedule.n_warm_up) if self.schedule.n_warm_up else 1.0
+        return self.schedule.learning_rate * warm * 0.5 * (1 + cos(pi * step / n_steps))
+
+    def _keep(self, training_loss: float, start: float) -> None:
+        figures = {"epoch": float(self.epoch), "training_loss": training_loss}
+        self.average.module.eval()
+        figures |= self.task.evaluate(self.average.module)
+        figures["seconds"] = monotonic() - start
+        rows = self._history()
+        with (self.folder / HISTORY).open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(figures))
+            writer.writeheader()
+            writer.writerows([*rows, figures])
+        state = {
+            "config": dict(self.config) | {"schedule": asdict(self.schedule)},
+            "epoch": self.epoch,
+            "network": self.task.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        unfinished = self.folder / (STATE + ".part")
+        torch.save(state, unfinished)
+        unfinished.replace(self.folder / STATE)
+        self.report(figures)
+
+    def _history(self) -> list[dict[str, str]]:
+        """Rows of the epochs before this one."""
+        path = self.folder / HISTORY
+        if not path.exists():
+            return []
+        with path.open(newline="", encoding="utf-8") as file:
+            return [row for row in csv.DictReader(file) if float(row["epoch"]) < self.epoch]
+
+    def _resume(self) -> None:
+        path = self.folder / STATE
+        if not path.exists():
+            return
+        state = torch.load(path, weights_only=True)
+        wanted = dict(self.config) | {"schedule": asdict(self.schedule)}
+        if state["config"] != wanted:
+            differing = sorted(key for key in wanted if state["config"].get(key) != wanted[key])
+            raise OtherTraining(
+                f"found in {self.folder} a training with other {', '.join(differing)}; "
+                "choose another folder, or remove it"
+            )
+        self.task.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.epoch = state["epoch"]
+
+
+@contextmanager
+def _process_group(n_processes: int) -> Generator[None]:
+    """The processes of `torchrun`, joined while the block runs; nothing for one process alone."""
+    if n_processes == 1:
+        yield
+        return
+    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()
+
+
+def learning_curve(folder: Path) -> Iterator[dict[str, float]]:
+    """Figures of each epoch of a training."""
+    with (folder / HISTORY).open(newline="", encoding="utf-8") as file:
+        yield from ({key: float(value) for key, value in row.items()} for row in csv.DictReader(file))
