@@ -11,7 +11,7 @@ from app.structures.parsing import parsed
 from app.structures.preflight import check_size, check_text, structure_format
 from jobs.canonical import CanonicalStructure, canonical, content_key, structure_record
 from jobs.cost import estimated_edges
-from jobs.directory import chosen_models, info_for, info_record
+from jobs.directory import Entry, chosen_models, covers, info_for, info_record
 from jobs.records import JobRecord, TaskInput, TaskOrder
 from jobs.transport import Transport
 from jobs.version import RESULT_SCHEMA
@@ -60,7 +60,8 @@ async def submit(services: Services, request: PredictionRequest, idempotency_key
 def _record(services: Services, request: PredictionRequest, structure: Structure, idempotency: tuple[str, str]) -> str:
     settings = services.settings
     want = list(dict.fromkeys(request.want))
-    models = chosen_models(services.directory.entries(), want, request.model)
+    entries = services.directory.entries()
+    models = chosen_models(entries, want, request.model, structure)
     infos = {info.name: info for info in models.values()}
     for info in infos.values():
         check_supported(structure, info, want)
@@ -89,7 +90,10 @@ def _record(services: Services, request: PredictionRequest, structure: Structure
         models={str(wanted): info.name for wanted, info in models.items()},
         grid_chosen_by=how,
         priority=request.priority,
-        warnings=[line for info in infos.values() for line in warnings_for(structure, info)],
+        warnings=[
+            *passed_over(request.model, entries, models, structure),
+            *(line for info in infos.values() for line in warnings_for(structure, info)),
+        ],
         infos={name: info_record(info_for(info, structure)) for name, info in infos.items()},
     )
     return services.ledger.submit(record, orders, *idempotency)
@@ -145,6 +149,19 @@ def check_supported(structure: Structure, info: ModelInfo, want: list[Property])
             "found a molecule of which stress is wanted; expected a structure with a cell; "
             "want something else, or send a cell"
         )
+
+
+def passed_over(
+    names: list[str], entries: dict[str, Entry], models: dict[Property, ModelInfo], structure: Structure
+) -> list[str]:
+    """Which of the models that were asked for gave way to another, and why."""
+    lines: list[str] = []
+    for wanted, chosen in models.items():
+        for name in names[: names.index(chosen.name)] if names else ():
+            if wanted in entries[name].info.provides and not covers(entries[name].info, structure, is_default=False):
+                missing = sorted(set(structure.symbols) - set(entries[name].info.elements)) or ["so many atoms"]
+                lines.append(f"{name} does not cover {', '.join(missing)}: {chosen.name} answered for {wanted}")
+    return lines
 
 
 def warnings_for(structure: Structure, info: ModelInfo) -> list[str]:

@@ -90,13 +90,20 @@ class Directory:
         return {info.name: Entry(info, names.count(info.name)) for info in sorted(infos, key=lambda info: info.name)}
 
 
-def chosen_models(entries: dict[str, Entry], want: list[Property], names: list[str]) -> dict[Property, ModelInfo]:
-    """The model that answers each wanted property: the first named that provides it; without names, the default.
+def chosen_models(
+    entries: dict[str, Entry], want: list[Property], names: list[str], structure: Structure
+) -> dict[Property, ModelInfo]:
+    """The model that answers each wanted property: the first that provides it and covers the structure.
+
+    Named models are asked in the order of their names in the request, so the last may be there to fall back to. Where
+    none is named, the most specialised is asked first: the one of fewest elements.
 
     Args:
         entries: Known models.
         want: Properties asked for.
         names: Models asked for, may be empty.
+        structure: What it is asked for. If none covers it, one that provides the property is chosen nevertheless, and
+            what checks the request then says why it cannot answer.
 
     Raises:
         ServiceUnavailable: If no worker has ever started.
@@ -114,18 +121,34 @@ def chosen_models(entries: dict[str, Entry], want: list[Property], names: list[s
     # Energy and its derivatives come from one model: those of two do not belong together.
     for group in ([Property.DENSITY], [one for one in Property if one != Property.DENSITY]):
         wanted = [one for one in want if one in group]
-        answering = next((info for info in candidates if set(wanted) <= set(info.provides)), None)
-        if wanted and answering is None:
+        if not wanted:
+            continue
+        providing = [info for info in candidates if set(wanted) <= set(info.provides)]
+        if not providing:
             offers = "; ".join(f"{info.name}: {', '.join(info.provides)}" for info in candidates)
             raise UnknownModel(
                 f"found no model for {' and '.join(wanted)}; expected one of what there is "
                 f"({offers}); name another model or want less"
             )
-        if answering is not None:
-            chosen |= dict.fromkeys(wanted, answering)
+        covering = [info for info in providing if covers(info, structure, is_default=not names)]
+        # Where nobody was named, the most general of those that do not cover it says why.
+        chosen |= dict.fromkeys(wanted, covering[0] if covering else providing[0 if names else -1])
     return chosen
 
 
+def covers(info: ModelInfo, structure: Structure, is_default: bool) -> bool:
+    """Whether a model may be asked about a structure.
+
+    Args:
+        info: The model.
+        structure: The structure.
+        is_default: Whether nobody has named the model: then it must also have been made for such structures.
+    """
+    domain = "crystal" if structure.is_periodic else "molecule"
+    is_known = set(structure.symbols) <= set(info.elements) and structure.n_atoms <= info.max_atoms
+    return is_known and (domain in info.domains or not is_default)
+
+
 def defaults_first(entries: dict[str, Entry]) -> list[Entry]:
-    """Models in the order in which they are taken where none is named: live ones first, then by name."""
-    return sorted(entries.values(), key=lambda entry: (entry.n_workers == 0, entry.info.name))
+    """Models in the order in which they are asked where none is named: live ones, then those of fewest elements."""
+    return sorted(entries.values(), key=lambda entry: (entry.n_workers == 0, len(entry.info.elements), entry.info.name))
