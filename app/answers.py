@@ -20,6 +20,7 @@ from rhocast.model_info import ModelInfo, Property
 from rhocast.schemas import (
     DENSITY_FORMATS,
     DensityAnswer,
+    DownloadFormat,
     Job,
     JobStatus,
     PotentialAnswer,
@@ -129,7 +130,10 @@ class Answers:
             mantissa_bits=result["mantissa_bits"],
             provenance=provenance(info, structure, result["code_version"]),
             uncertainty=Uncertainty(reason=info.no_uncertainty_because),
-            artifacts={name: f"/v1/jobs/{view.record.id}/density?format={name}" for name in DENSITY_FORMATS},
+            artifacts={
+                name: f"/v1/jobs/{view.record.id}/density?format={name}"
+                for name in (*DENSITY_FORMATS, *(["coefficients"] if "coefficients" in result else []))
+            },
         )
 
     @staticmethod
@@ -170,16 +174,19 @@ def provenance(info: ModelInfo, structure: Structure, code_version: str) -> Prov
     )
 
 
-def comment_line(answer: DensityAnswer) -> str:
-    """Provenance in one line, for the comment of a density file."""
+def comment_line(answer: DensityAnswer, density_format: DownloadFormat) -> str:
+    """Provenance in one line, for the comment of a density file; coefficients do not speak of the grid."""
     source = answer.provenance
     valence = " ".join(f"{symbol}{count:g}" for symbol, count in (source.valence_electrons or {}).items())
-    grid = "x".join(map(str, answer.shape))
-    return (
-        f"rhocast {source.code_version}; model {source.model} sha256 {source.weights_sha256[:16]}; "
-        f"valence {valence}; grid {grid}, {answer.grid_chosen_by}, scaled by {answer.scale_factor:.8f}; "
-        f"{source.level_of_theory}; {source.density_kind}"
-    )
+    parts = [
+        f"rhocast {source.code_version}",
+        f"model {source.model} sha256 {source.weights_sha256[:16]}",
+        f"valence {valence}",
+    ]
+    if density_format != "coefficients":
+        grid = "x".join(map(str, answer.shape))
+        parts.append(f"grid {grid}, {answer.grid_chosen_by}, scaled by {answer.scale_factor:.8f}")
+    return "; ".join([*parts, source.level_of_theory, str(source.density_kind)])
 
 
 def file_key(view: JobView, task: TaskRecord, density_format: str, comment: str) -> str:

@@ -196,11 +196,12 @@ def _known_tasks(services: Services, orders: list[TaskOrder]) -> set[str]:
     """Keys of the tasks that exist. Their files count as new from now on; a result whose file is gone is forgotten."""
     known: set[str] = set()
     for task in services.ledger.tasks([order.key for order in orders]).values():
-        name = (task.result or {}).get("artifact")
-        if name is not None and not services.artifacts.holds(name):
+        result = task.result or {}
+        names = [result[one] for one in ("artifact", "coefficients") if one in result]
+        if not all(map(services.artifacts.holds, names)):
             services.ledger.forget(task.key)
             continue
-        if name is not None:
+        for name in names:
             services.artifacts.touch(name)
         known.add(task.key)
     return known

@@ -58,6 +58,8 @@ class Settings(BaseSettings):
 
     # workers
     models: Annotated[tuple[str, ...], NoDecode, Field(description="Models that a worker serves, comma-separated")] = (
+        "orbital-organics-small",
+        "orbital-crystals-small",
         "promolecule",
         "chgnet",
     )

@@ -11,6 +11,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from rhocast.density.expansion import DensityExpansion
 from rhocast.model_info import ModelInfo, Property
 from rhocast.structure import Structure
 
@@ -40,13 +41,22 @@ class DensityField(Protocol):
 
 
 @runtime_checkable
+class ExpandedField(DensityField, Protocol):
+    """A field that is a sum of free atoms and Gaussian-type functions, and can say of which."""
+
+    def expansion(self) -> DensityExpansion:
+        """The same density as its coefficients; to 10⁻⁶ of the largest value at any point."""
+        ...
+
+
+@runtime_checkable
 class DensityModel(Protocol):
     """Structure → density."""
 
     @property
     def info(self) -> ModelInfo: ...
 
-    def fields(self, structures: Sequence[Structure]) -> list[DensityField]:
+    def fields(self, structures: Sequence[Structure]) -> Sequence[DensityField]:
         """The density of each structure, as if it had been asked for alone.
 
         Raises:

@@ -18,7 +18,7 @@ from jobs.ledger import End, Ledger
 from jobs.records import Failure, TaskInput
 from jobs.transport import Ticket
 from jobs.version import code_version
-from models.interface import DensityField, DensityModel, OutOfMemory, Potential, PotentialPrediction
+from models.interface import DensityField, DensityModel, ExpandedField, OutOfMemory, Potential, PotentialPrediction
 from rhocast.errors import InvalidField, PredictionFailed, RhocastError, TooLarge, UnknownModel
 from rhocast.structure import Structure
 from workers.batcher import Budgets
@@ -140,6 +140,9 @@ class Engine:
 
         name = f"{work.ticket.key}.zarr.zip"
         self._artifacts.write(name, fill)
+        if isinstance(field, ExpandedField):
+            written["coefficients"] = f"{work.ticket.key}.coefficients.npz"
+            self._artifacts.write(written["coefficients"], field.expansion().write)
         return {
             "n_electrons": field.n_electrons,
             "scale_factor": field.n_electrons / summed,

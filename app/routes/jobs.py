@@ -21,7 +21,7 @@ from rhocast.errors import (
     StorageFull,
     error_from_problem,
 )
-from rhocast.schemas import DensityFormat, Job, JobPage, JobStatus
+from rhocast.schemas import DownloadFormat, Job, JobPage, JobStatus
 
 router = APIRouter(tags=["jobs"])
 
@@ -89,7 +89,7 @@ async def get_density(
     request: Request,
     job_id: str,
     services: ServicesDep,
-    format: Annotated[DensityFormat, Query()] = "chgcar",
+    format: Annotated[DownloadFormat, Query()] = "chgcar",
     if_none_match: Annotated[str, Header()] = "",
 ) -> Response:
     view = await asyncio.to_thread(services.ledger.view, job_id)
@@ -105,5 +105,5 @@ async def get_density(
     }
     if f'"{file.etag}"' in if_none_match or if_none_match.strip() == "*":
         return Response(status_code=304, headers=headers)
-    media_type = "application/octet-stream" if format == "npz" else "text/plain; charset=utf-8"
+    media_type = "application/octet-stream" if format in ("npz", "coefficients") else "text/plain; charset=utf-8"
     return FileResponse(file.path, headers=headers, media_type=media_type, filename=FILE_NAMES[format])

@@ -13,12 +13,7 @@ from torch import Tensor
 from models.basis.harmonics import degree_of, degrees
 from models.basis.radial_tables import RadialTables, tabulate
 from rhocast.density.cube import BOHR
-
-REACH_OF_S = 16.0
-"""α r² at which an s function ends, e⁻¹⁶ = 10⁻⁷ of its largest value."""
-
-REMAINDER = 1e-6
-"""Largest part of its largest value that a function of any degree may have where it ends."""
+from rhocast.density.gaussians import reach
 
 
 def radial_norm(exponents: Tensor, degree: Tensor) -> Tensor:
@@ -33,18 +28,6 @@ def radial_norm(exponents: Tensor, degree: Tensor) -> Tensor:
     """
     order = degree.to(exponents.dtype) + 1.5
     return torch.exp(0.5 * (order * torch.log(2 * exponents) + log(2) - torch.lgamma(order)))
-
-
-def reach(degree: int) -> float:
-    """α r² at which a function of this degree ends.
-
-    F = x^(l/2) e^(−x), x = α r², has fallen to `REMAINDER` of its largest value, at x = l/2; but x is 16 at least.
-    """
-    found = REACH_OF_S
-    for _ in range(60):  # contracts by l / 2x < 1/5 at each step
-        rise = degree / 2 * log(2 * found / degree) if degree else 0.0
-        found = degree / 2 + rise - log(REMAINDER)
-    return max(found, REACH_OF_S)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +87,8 @@ class Orbitals:
     def radii(self) -> Tensor:
         """Distance in Å from each centre beyond which its functions are left out, float64, [n_centres].
 
-        √(x/α_min), with x of `reach`; it follows from the most diffuse exponent and carries no gradient.
+        √(x/α_min), with x of `rhocast.density.gaussians.reach`; it follows from the most diffuse exponent and carries
+        no gradient.
         """
         most_diffuse = self.exponents.detach().double().min(dim=1).values
         return BOHR * torch.sqrt(reach(self.highest_degree) / most_diffuse)
@@ -116,7 +100,7 @@ class Orbitals:
     def wavenumber_limit(self) -> float:
         """|G| in Å⁻¹ beyond which the Fourier transforms of all centres are left out; zero if there is no centre.
 
-        √(4 α_max x), with x of `reach`; it follows from the sharpest exponent and carries no gradient.
+        √(4 α_max x), with the same x; it follows from the sharpest exponent and carries no gradient.
         """
         sharpest = float(self.exponents.detach().max()) if self.n_centres else 0.0
         return sqrt(4 * sharpest * reach(self.highest_degree)) / BOHR
@@ -129,15 +113,29 @@ class Orbitals:
 
         All tables end at `wavenumber_limit`, so that all have the same knots.
         """
-        exponents, weights = self._in_angstrom()
-        widths = (pi / exponents) ** 1.5
-        transformed = weights * widths[..., None] * (2 * exponents[..., None]) ** -self._degrees
-        limits = torch.full_like(exponents[:, 0], self.wavenumber_limit())
-        return tabulate(1 / (4 * exponents), transformed, limits.detach())
+        inverse_exponents, transformed = self._transformed()
+        limits = torch.full_like(inverse_exponents[:, 0], self.wavenumber_limit())
+        return tabulate(inverse_exponents, transformed, limits.detach())
+
+    def fourier_parts(self, wave_numbers: Tensor) -> Tensor:
+        """The same radial parts t at a few |G|, without tables, in e·Å^l, float64, [n_centres, n_waves, (L + 1)²].
+
+        Args:
+            wave_numbers: |G| in Å⁻¹, float64, [n_waves].
+        """
+        inverse_exponents, transformed = self._transformed()
+        exponentials = torch.exp(-wave_numbers.square()[:, None] * inverse_exponents[:, None])
+        return exponentials @ transformed
 
     @property
     def _degrees(self) -> Tensor:
         return degrees(self.highest_degree).to(self.exponents.device, torch.float64)
+
+    def _transformed(self) -> tuple[Tensor, Tensor]:
+        """1/4α in Å² and the factors of exp(−G²/4α) in t in e·Å^l, both float64."""
+        exponents, weights = self._in_angstrom()
+        widths = (pi / exponents) ** 1.5
+        return 1 / (4 * exponents), weights * widths[..., None] * (2 * exponents[..., None]) ** -self._degrees
 
     def _in_angstrom(self) -> tuple[Tensor, Tensor]:
         """Exponents in Å⁻² and the factors of exp(−α r²) r^l Y_lm in e·Å^(−3 − l), both float64."""

@@ -13,14 +13,19 @@ from numpy.typing import NDArray
 from safetensors.numpy import load
 from scipy.interpolate import CubicSpline
 
+from models.decoder.radial_transforms import radial_transforms
 from models.decoder.real_space import Centres, Frame, RadialCubics, sum_at_points, sum_on_grid
-from models.interface import DensityField, FloatArray, GridShape
+from models.interface import ExpandedField, FloatArray, GridShape
+from rhocast.density.expansion import DensityExpansion
+from rhocast.density.free_atoms import FreeAtoms
+from rhocast.density.radial import RadialCubic
 from rhocast.elements import ATOMIC_NUMBERS, SYMBOLS
 from rhocast.errors import UnsupportedByModel
 from rhocast.model_info import Cost, ModelInfo, Property
 from rhocast.structure import Structure
 
 IntArray = NDArray[np.int64]
+ComplexArray = NDArray[np.complex128]
 
 TABLE = Path(__file__).with_name("promolecule.safetensors")
 
@@ -69,6 +74,25 @@ class AtomTable:
     def symbols(self) -> tuple[str, ...]:
         return tuple(symbol for symbol, number in ATOMIC_NUMBERS.items() if self.line[number] >= 0)
 
+    def free_atoms(self, symbols: Sequence[str]) -> FreeAtoms:
+        """The densities of some elements of the table as the SDK evaluates them: the same splines.
+
+        Args:
+            symbols: Chemical symbols; repeated ones count once.
+        """
+        lines = {symbol: int(self.line[ATOMIC_NUMBERS[symbol]]) for symbol in symbols}
+        return FreeAtoms(
+            {symbol: self._radial_cubic(line) for symbol, line in lines.items()},
+            {symbol: float(self.valence[line]) for symbol, line in lines.items()},
+        )
+
+    def _radial_cubic(self, line: int) -> RadialCubic:
+        spacing = self.densities.spacing
+        coefficients = self.densities.coefficients[line, : round(self.densities.cutoffs[line] / spacing)]
+        # At the last knot the function is its last cubic's end, and flat.
+        values = np.append(coefficients[:, 0], coefficients[-1].sum())
+        return RadialCubic(values, np.append(coefficients[:, 1], 0.0) / spacing, spacing)
+
 
 class PromoleculeField:
     """Density of one structure.
@@ -80,6 +104,7 @@ class PromoleculeField:
 
     def __init__(self, structure: Structure, table: AtomTable) -> None:
         self._structure = structure
+        self._table = table
         self._densities = table.densities
         lines = table.line[structure.numbers]
         fractional = structure.fractional_positions
@@ -101,6 +126,10 @@ class PromoleculeField:
         """Values in e/Å³ at Cartesian points in Å, [n_points, 3] → [n_points]."""
         return sum_at_points(self._frame((1, 1, 1)), self._densities, self._centres, points)
 
+    def expansion(self) -> DensityExpansion:
+        """The free atoms alone."""
+        return DensityExpansion(self._structure, self._table.free_atoms(self._structure.symbols))
+
     def _frame(self, shape: GridShape) -> Frame:
         return Frame.of_cell(self._structure.cell, shape, self._structure.is_periodic)
 
@@ -120,7 +149,7 @@ class Promolecule:
     def info(self) -> ModelInfo:
         return self._info
 
-    def fields(self, structures: Sequence[Structure]) -> list[DensityField]:
+    def fields(self, structures: Sequence[Structure]) -> list[ExpandedField]:
         """The density of each structure; nothing is summed before a field is asked for values.
 
         Raises:
@@ -129,6 +158,27 @@ class Promolecule:
         for structure in structures:
             self._refuse_unknown_elements(structure)
         return [PromoleculeField(structure, self._table) for structure in structures]
+
+    def electrons_in_waves(self, structure: Structure, vectors: FloatArray) -> ComplexArray:
+        r"""Fourier coefficients of the density in electrons, [n_waves].
+
+        .. math:: \rho(G) = \int \rho(r)\, e^{-iG\cdot r}\, d^3r = \sum_a e^{-iG\cdot R_a}\, f_a(|G|)
+
+        over the cell of a crystal, and over all space for a molecule: for wave vectors of its box's lattice that is
+        the coefficient of the density repeated with the box.
+
+        Args:
+            structure: The atoms.
+            vectors: G in Å⁻¹, of the lattice if the structure is a crystal, [n_waves, 3].
+
+        Raises:
+            UnsupportedByModel: If the structure has an element that the table lacks.
+        """
+        self._refuse_unknown_elements(structure)
+        lines, kind = np.unique(self._table.line[structure.numbers], return_inverse=True)
+        of_kinds = radial_transforms(self._table.densities.chosen(lines), np.linalg.norm(vectors, axis=1))
+        phases = np.exp(-1j * vectors @ structure.positions.T)
+        return np.einsum("ga,ag->g", phases, of_kinds[kind])
 
     def _refuse_unknown_elements(self, structure: Structure) -> None:
         unknown = sorted({symbol for symbol in structure.symbols if symbol not in self._info.elements})

@@ -108,9 +108,18 @@ def test_valence_electrons_are_those_of_this_structure():
 
 
 def test_the_comment_is_one_line(answers):
-    line = comment_line(answers.job(view_of(TaskStatus.SUCCEEDED, RESULT)).result.density)
+    density = answers.job(view_of(TaskStatus.SUCCEEDED, RESULT)).result.density
+    line = comment_line(density, "cube")
     assert "\n" not in line
     assert "grid 8x8x8, shape as asked, scaled by 1.01000000" in line
+    assert comment_line(density, "coefficients") == line.replace(line[line.index("grid") : line.index("PBE")], "")
+
+
+def test_links_name_the_formats_that_there_are(answers):
+    without = answers.job(view_of(TaskStatus.SUCCEEDED, RESULT)).result.density.artifacts
+    kept = answers.job(view_of(TaskStatus.SUCCEEDED, RESULT | {"coefficients": "x"})).result.density.artifacts
+    assert list(without) == ["chgcar", "chg", "cube", "npz"]
+    assert list(kept) == [*without, "coefficients"]
 
 
 def test_files_share_a_name_only_if_their_bytes_are_the_same():

@@ -79,6 +79,19 @@ def test_a_density_that_is_gone_is_computed_again_when_it_is_asked_for_again(cli
     assert finished(client, structure)["was_cached"]
 
 
+def test_coefficients_that_are_gone_are_computed_again_too(client, live):
+    structure = crooked_salt(seed=44)
+    job = finished(client, structure)
+    task = live.client.app.state.services.ledger.view(job["id"]).tasks["promolecule"]
+    path = ArtifactStore(live.settings.artifacts_folder, 0).path(task.result["coefficients"])
+    path.unlink()
+    url = job["links"]["density"] + "?format=coefficients"
+    refused(client.get(url), ArtifactExpired, job["id"], "no longer kept", "submit the structure again")
+    assert not finished(client, structure)["was_cached"]
+    assert path.is_file()
+    assert client.get(url).status_code == 200
+
+
 def test_a_job_whose_task_is_gone_has_expired(client, live):
     job = finished(client, crooked_salt(seed=42), want=["density", "energy"])
     ledger = live.client.app.state.services.ledger

@@ -70,6 +70,14 @@ def test_predict_writes_the_format_that_is_said(server, job_record, tmp_path):
     assert server.seen[-1].path.endswith("format=npz")
 
 
+def test_predict_writes_coefficients(server, job_record, tmp_path):
+    server.answer(job_record())
+    server.answer(b"npz")
+    assert silicon("-o", "si.coefficients.npz").exit_code == 0
+    assert server.seen[-1].path.endswith("format=coefficients")
+    assert (tmp_path / "si.coefficients.npz").read_bytes() == b"npz"
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

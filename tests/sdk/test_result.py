@@ -7,7 +7,9 @@ import pytest
 
 from rhocast import Density, Result
 from rhocast.density import write_npz
+from rhocast.density.expansion_npz import write_expansion
 from rhocast.errors import ArtifactNotFound, DamagedDownload, UnsupportedFormat
+from tests.sdk.density.expansions import molecule
 
 
 @pytest.fixture
@@ -56,6 +58,15 @@ def test_the_density_is_downloaded_once(server, result, content):
     assert server.seen[0].headers["accept-encoding"] == "identity"
 
 
+def test_the_coefficients_are_downloaded_once(server, result):
+    stream = io.BytesIO()
+    write_expansion(molecule(), stream)
+    server.answer(stream.getvalue(), repr_digest=digest(stream.getvalue()))
+    assert result.expansion().n_electrons == molecule().n_electrons
+    assert result.expansion() is result.expansion()
+    assert [seen.path for seen in server.seen] == ["/v1/jobs/j1/density?format=coefficients"]
+
+
 def test_a_damaged_density_is_not_kept(server, result, content):
     server.answer(content[:-1] + b"x", repr_digest=digest(content))
     with pytest.raises(DamagedDownload):
@@ -72,7 +83,14 @@ def test_a_download_is_the_server_s_file(server, result, tmp_path):
 
 
 def test_the_format_of_a_download_is_in_its_name_or_said(server, result, tmp_path):
-    for name, format, expected in (("CHG", None, "chg"), ("a.cube", None, "cube"), ("density", "npz", "npz")):
+    for name, format, expected in (
+        ("CHG", None, "chg"),
+        ("a.cube", None, "cube"),
+        ("density", "npz", "npz"),
+        ("water.coefficients.npz", None, "coefficients"),
+        ("water.npz", "coefficients", "coefficients"),
+        ("a.coefficients.npz", "npz", "npz"),
+    ):
         server.answer(b"x")
         result.download(tmp_path / name, format)
         assert server.seen[-1].path.endswith(f"format={expected}")

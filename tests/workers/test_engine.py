@@ -12,6 +12,8 @@ from jobs.grids import read_grid
 from jobs.ledger import Ledger
 from jobs.records import TaskInput, TaskOrder, TaskRecord, TaskStatus
 from jobs.transport import Ticket
+from models.density.promolecule import Promolecule
+from rhocast.density import DensityExpansion
 from rhocast.model_info import Property
 from rhocast.structure import Structure
 from tests.jobs.builders import job, ticket
@@ -160,6 +162,23 @@ def test_a_density_is_stored_with_its_exact_electron_count(ledger, artifacts, su
     assert values.mean() * structure("H").volume == pytest.approx(2.0, rel=1e-12)
     assert result["scale_factor"] == pytest.approx(1.0)
     assert result["integral"] == pytest.approx(2.0, rel=1e-12)
+
+
+def test_coefficients_are_stored_beside_the_grid(ledger, artifacts, submit, make_engine) -> None:
+    model = Promolecule()
+    one = submit(structure("H", "Si"), "promolecule", (Property.DENSITY,), model.info.weights_sha256)
+    make_engine(model)[0].run([one])
+    result = ended(ledger, one)[0].result
+    assert result is not None
+    found = DensityExpansion.read(artifacts.path(result["coefficients"]))
+    values = read_grid(artifacts.path(result["artifact"])) / result["scale_factor"]
+    np.testing.assert_allclose(found.on_grid((4, 5, 6)).values, values, rtol=2**-12)
+
+
+def test_a_density_that_is_no_expansion_has_no_coefficients(ledger, artifacts, submit, make_engine) -> None:
+    one = submit(structure("H", "Si"), "uniform", (Property.DENSITY,))
+    make_engine(Uniform())[0].run([one])
+    assert "coefficients" not in (ended(ledger, one)[0].result or {})
 
 
 def test_a_half_written_grid_of_a_dead_worker_is_replaced(ledger, artifacts, submit, make_engine) -> None:

@@ -20,7 +20,7 @@ from rhocast.errors import InvalidField, RhocastError
 from rhocast.inputs import wanted_properties
 from rhocast.model_info import Property
 from rhocast.result import Result, format_name
-from rhocast.schemas import DensityFormat, Priority
+from rhocast.schemas import DownloadFormat, Priority
 
 _MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: " "}
 
@@ -77,7 +77,9 @@ def options(
 def predict(  # noqa: PLR0913  (one option for each thing that can be chosen)
     file: Annotated[str, typer.Argument(help="A structure file: CIF, POSCAR, xyz.", metavar="FILE")],
     *,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write the density here.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Write the density here; *.coefficients.npz needs no grid.")
+    ] = None,
     want: Annotated[
         str | None, typer.Option(help="Of density, energy, forces, stress, magmoms; separated by commas.")
     ] = None,
@@ -88,7 +90,8 @@ def predict(  # noqa: PLR0913  (one option for each thing that can be chosen)
     like: Annotated[Path | None, typer.Option(help="A CHGCAR, cube or npz whose grid is copied.")] = None,
     vacuum: Annotated[float | None, typer.Option(help="Empty space on each side of a molecule, Å.")] = None,
     format: Annotated[
-        str | None, typer.Option("--format", help="chgcar, chg, cube or npz, if the name of OUT does not tell.")
+        str | None,
+        typer.Option("--format", help="chgcar, chg, cube, npz or coefficients, if the name of OUT does not tell."),
     ] = None,
     priority: Annotated[Priority, typer.Option(help="bulk waits behind interactive.")] = Priority.INTERACTIVE,
     timeout: Annotated[float, typer.Option(help="Longest wait, s; the job goes on.")] = 600.0,
@@ -187,7 +190,7 @@ def _say(sentence: str) -> None:
 
 def _output_format(
     output: Path | None, format: str | None, force: bool, wanted: Sequence[Property]
-) -> DensityFormat | None:
+) -> DownloadFormat | None:
     """Format of the file to be written; refused before any work is done for it."""
     if output is None:
         return None

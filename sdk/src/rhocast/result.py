@@ -4,14 +4,17 @@ import errno
 import html
 import os
 import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rhocast.density import Density
-from rhocast.density.files import FORMATS, format_of
+from rhocast.density import Density, DensityExpansion
+from rhocast.density.expansion_npz import read_expansion
+from rhocast.density.files import FORMATS, format_of, names_coefficients
 from rhocast.errors import ArtifactNotFound
 from rhocast.model_info import Property
 from rhocast.progress import spinner
@@ -19,6 +22,7 @@ from rhocast.schemas import (
     DENSITY_FORMATS,
     DensityAnswer,
     DensityFormat,
+    DownloadFormat,
     PotentialAnswer,
     Prediction,
     Provenance,
@@ -49,6 +53,7 @@ class Result:
         self._state = state
         self.prediction = prediction
         self._densities: dict[DensityFormat, Density] = {}
+        self._expansion: DensityExpansion | None = None
 
     @property
     def job_id(self) -> str:
@@ -120,18 +125,27 @@ class Result:
             DamagedDownload: If the bytes do not match their hash.
             RhocastError: What the server answers instead.
         """
-        self._require_density()
         if format not in self._densities:
-            with (
-                spinner(f"downloading the density of {self.formula}", self._session.progress),
-                tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as stream,
-            ):
-                self._session.download(density_download(self.job_id, format), cast(BinaryIO, stream))
-                stream.seek(0)
-                self._densities[format] = FORMATS[format].read(cast(BinaryIO, stream))
+            with self._downloaded(format) as stream:
+                self._densities[format] = FORMATS[format].read(stream)
         return self._densities[format]
 
-    def download(self, path: str | os.PathLike[str], format: DensityFormat | None = None) -> Path:
+    def expansion(self) -> DensityExpansion:
+        """The density as coefficients, downloaded when first asked for: it knows values anywhere, and moments.
+
+        Its values are the model's own; those on the service's grid are scaled to the number of electrons and rounded.
+
+        Raises:
+            ArtifactNotFound: If the job did not want a density, or its model has no coefficients.
+            DamagedDownload: If the bytes do not match their hash.
+            RhocastError: What the server answers instead.
+        """
+        if self._expansion is None:
+            with self._downloaded("coefficients") as stream:
+                self._expansion = read_expansion(stream)
+        return self._expansion
+
+    def download(self, path: str | os.PathLike[str], format: DownloadFormat | None = None) -> Path:
         """The path of the server's density file, after it has been written there whole.
 
         Args:
@@ -158,6 +172,19 @@ class Result:
         finally:
             partial.unlink(missing_ok=True)
         return Path(path)
+
+    @contextmanager
+    def _downloaded(self, format: DownloadFormat) -> Generator[BinaryIO]:
+        """The server's file at its beginning; a large one is on the disk."""
+        self._require_density()
+        with (
+            spinner(f"downloading the density of {self.formula}", self._session.progress),
+            tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as file,
+        ):
+            stream = cast(BinaryIO, file)
+            self._session.download(density_download(self.job_id, format), stream)
+            stream.seek(0)
+            yield stream
 
     def __repr__(self) -> str:
         wanted = ", ".join(self._state.want)
@@ -218,8 +245,8 @@ class Result:
         )
 
 
-def format_name(path: Path, format: str | None = None) -> DensityFormat:
-    """Name of the format of a density file.
+def format_name(path: Path, format: str | None = None) -> DownloadFormat:
+    """Name of the format of a file that the service gives.
 
     Args:
         path: The file.
@@ -228,5 +255,7 @@ def format_name(path: Path, format: str | None = None) -> DensityFormat:
     Raises:
         UnsupportedFormat: If neither says one.
     """
+    if names_coefficients(path, format):
+        return "coefficients"
     found = format_of(path, format)
     return next(name for name in DENSITY_FORMATS if FORMATS[name] is found)

@@ -18,6 +18,9 @@ STRUCTURE_FORMATS: tuple[StructureFormat, ...] = ("cif", "poscar", "extxyz", "xy
 DensityFormat = Literal["chgcar", "chg", "cube", "npz"]
 DENSITY_FORMATS: tuple[DensityFormat, ...] = ("chgcar", "chg", "cube", "npz")
 
+DownloadFormat = Literal["chgcar", "chg", "cube", "npz", "coefficients"]
+"""Formats of a density on a grid, and of its coefficients, which need none."""
+
 
 class Schema(BaseModel):
     """Base of all wire objects: unknown keys are refused, instances do not change."""
@@ -245,6 +248,7 @@ __all__ = [
     "Cost",
     "DensityAnswer",
     "DensityFormat",
+    "DownloadFormat",
     "GridRequest",
     "Health",
     "Job",

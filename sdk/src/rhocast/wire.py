@@ -11,7 +11,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, ValidationError
 
 from rhocast.errors import ConnectionFailed, RhocastError, error_from_problem
-from rhocast.schemas import DensityFormat, PredictionRequest, Problem
+from rhocast.schemas import DownloadFormat, PredictionRequest, Problem
 from rhocast.transport import Call, Reply
 
 LONGEST_POLL = 20.0
@@ -52,7 +52,7 @@ def job_list(limit: int) -> Call:
     return Call("GET", f"/v1/jobs?limit={limit}")
 
 
-def density_download(job_id: str, density_format: DensityFormat) -> Call:
+def density_download(job_id: str, density_format: DownloadFormat) -> Call:
     """The call that fetches a density file, its bytes as they are."""
     path = f"/v1/jobs/{quote(job_id, safe='')}/density?format={density_format}"
     return Call("GET", path, headers={"Accept-Encoding": "identity"}, seconds=_CONVERSION_SECONDS)

@@ -69,6 +69,14 @@ def test_a_name_that_says_no_format_is_refused(density, tmp_path):
         Density.read(tmp_path / "rho.cube", format="xsf")
 
 
+@pytest.mark.parametrize(("name", "format"), [("x.coefficients.npz", None), ("x.npz", "coefficients")])
+def test_a_density_on_a_grid_is_no_coefficients(density, tmp_path, name, format):
+    with pytest.raises(UnsupportedFormat, match=r"found the coefficients '.*'; .*DensityExpansion reads and writes"):
+        density.write(tmp_path / name, format)
+    with pytest.raises(UnsupportedFormat, match="expected a density on a grid"):
+        Density.read(tmp_path / name, format)
+
+
 def test_a_link_is_followed_and_stays(density, tmp_path):
     (tmp_path / "scratch").mkdir()
     (tmp_path / "CHGCAR").symlink_to(tmp_path / "scratch" / "CHGCAR")

@@ -3,8 +3,10 @@
 from rhocast.density.chgcar import read_chgcar, write_chg, write_chgcar
 from rhocast.density.comparison import Comparison, compare, nmae
 from rhocast.density.cube import read_cube, write_cube
+from rhocast.density.expansion import DensityExpansion
 from rhocast.density.files import shape_like
 from rhocast.density.free_atoms import FreeAtoms
+from rhocast.density.gaussians import Gaussians
 from rhocast.density.grids import shape_for_encut, shape_for_spacing, spacing_of
 from rhocast.density.hirshfeld import HirshfeldCharges, hirshfeld_charges
 from rhocast.density.npz import read_npz, write_npz
@@ -17,7 +19,9 @@ __all__ = [
     "Augmentation",
     "Comparison",
     "Density",
+    "DensityExpansion",
     "FreeAtoms",
+    "Gaussians",
     "HirshfeldCharges",
     "LineProfile",
     "PlanarProfile",

@@ -50,6 +50,11 @@ def format_of(path: Path, format: str | None = None) -> FileFormat:
         UnsupportedFormat: If neither says a format.
     """
     name = path.name
+    if names_coefficients(path, format):
+        raise UnsupportedFormat(
+            f"found the coefficients {name!r}; expected a density on a grid: rhocast.density.DensityExpansion reads "
+            "and writes coefficients, and its on_grid makes a density of them"
+        )
     if format is None and path.suffix.lower() in (".cube", ".npz"):
         format = path.suffix.lower()[1:]
     elif format is None and (name.startswith("CHGCAR") or path.suffix.lower() == ".vasp"):
@@ -62,6 +67,16 @@ def format_of(path: Path, format: str | None = None) -> FileFormat:
             f"CHG*, *.cube or *.npz, or a format out of {', '.join(FORMATS)}"
         )
     return FORMATS[format]
+
+
+def names_coefficients(path: Path, format: str | None = None) -> bool:
+    """Whether a file holds coefficients, not a density on a grid.
+
+    Args:
+        path: The file.
+        format: The name of the format where the file's name does not say it.
+    """
+    return format == "coefficients" or (format is None and path.name.lower().endswith(".coefficients.npz"))
 
 
 def write_density(density: Density, path: Path, format: str | None = None) -> None:

@@ -4,23 +4,26 @@ Arrays: `values` and perhaps `magnetization` [n0, n1, n2], `scale`, `numbers`, `
 `comment`, `units`. The exact values are `values` × `scale`; a user without rhocast needs `numpy.load` alone.
 """
 
-import io
 import math
 import zipfile
-import zlib
-from collections.abc import Generator
-from contextlib import contextmanager
-from typing import Any, BinaryIO, Literal, cast
+from typing import BinaryIO, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rhocast.density.decimals import refuse_unwritable
+from rhocast.density.npz_archive import (
+    array_of,
+    checked_shape,
+    member_of,
+    opened_archive,
+    structure_arrays,
+    structure_of,
+    write_array,
+)
 from rhocast.density.provenance import sums_of
 from rhocast.density.volumetric import Density
-from rhocast.elements import ATOMIC_NUMBERS
 from rhocast.errors import InvalidFile
-from rhocast.structure import Structure
 
 FloatArray = NDArray[np.float64]
 Shape = tuple[int, int, int]
@@ -50,31 +53,19 @@ def write_npz(
         grids["magnetization"] = density.magnetization
     for grid in grids.values():
         refuse_unwritable(grid, 1.0, _LARGEST_FLOAT32 if dtype == "float32" else 1e98)
-    structure = density.structure
     small = {
         "scale": np.float64(_scale_of(density.values, dtype)),
-        "numbers": structure.numbers,
-        "positions": structure.positions,
-        "cell": structure.cell,
-        "is_periodic": np.bool_(structure.is_periodic),
+        **structure_arrays(density.structure),
         "comment": np.str_(density.comment),
         "units": np.array(UNITS),
     }
     compression = zipfile.ZIP_DEFLATED if is_compressed else zipfile.ZIP_STORED
     with zipfile.ZipFile(stream, "w", compression) as archive:
         for name, array in small.items():
-            buffer = io.BytesIO()
-            np.lib.format.write_array(buffer, np.asarray(array), allow_pickle=False)
-            archive.writestr(_entry(name, compression), buffer.getvalue())
+            write_array(archive, name, array, compression)
         for name, grid in grids.items():
-            with archive.open(_entry(name, compression), "w", force_zip64=True) as member:
+            with archive.open(member_of(name, compression), "w", force_zip64=True) as member:
                 _write_planes(grid, cast(BinaryIO, member), dtype)
-
-
-def _entry(name: str, compression: int) -> zipfile.ZipInfo:
-    entry = zipfile.ZipInfo(f"{name}.npy")  # dated 1980, so that bytes do not depend on the clock
-    entry.compress_type = compression
-    return entry
 
 
 def _write_planes(grid: FloatArray, stream: BinaryIO, dtype: str) -> None:
@@ -104,15 +95,14 @@ def read_npz(stream: BinaryIO, largest_size: int = LARGEST_SIZE) -> Density:
         InvalidFile: If it is truncated, another kind of file, lacks an array, or expands beyond what it declares or
             what is allowed.
     """
-    with _archive(stream) as archive:
-        size = sum(entry.file_size for entry in archive.infolist())
-        if size > largest_size:
-            raise InvalidFile(f"found arrays of {size} bytes; expected at most {largest_size}: pass a larger limit")
-        values = _array(archive, "values", "f", 3)
-        magnetization = _array(archive, "magnetization", "f", 3) if "magnetization.npy" in archive.namelist() else None
-        scale = float(_array(archive, "scale", "f", 0))
-        structure = _structure(archive)
-        comment = str(_array(archive, "comment", "U", 0))
+    with opened_archive(stream, largest_size) as archive:
+        values = array_of(archive, "values", "f", 3)
+        magnetization = (
+            array_of(archive, "magnetization", "f", 3) if "magnetization.npy" in archive.namelist() else None
+        )
+        scale = float(array_of(archive, "scale", "f", 0))
+        structure = structure_of(archive)
+        comment = str(array_of(archive, "comment", "U", 0))
     sums = [float(grid.sum(dtype=np.float64)) for grid in (values, magnetization) if grid is not None]
     if not 0.5 < scale < 2 or not all(map(math.isfinite, sums)):
         raise InvalidFile(f"found scale {scale} and sums {sums}; expected a scale near 1 and finite values")
@@ -132,58 +122,6 @@ def read_npz_shape(stream: BinaryIO) -> Shape:
     Raises:
         InvalidFile: If it is no npz with a grid in it.
     """
-    with _archive(stream) as archive:
-        n0, n1, n2 = _checked_header(archive, "values", "f", 3)
+    with opened_archive(stream) as archive:
+        n0, n1, n2 = checked_shape(archive, "values", "f", 3)
     return n0, n1, n2
-
-
-@contextmanager
-def _archive(stream: BinaryIO) -> Generator[zipfile.ZipFile]:
-    """A zip archive; whatever is wrong inside it leaves as InvalidFile."""
-    try:
-        with zipfile.ZipFile(stream) as archive:
-            yield archive
-    # RuntimeError is an encrypted member, NotImplementedError an unknown compression.
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, RuntimeError, OSError) as error:
-        raise InvalidFile(
-            f"found no readable npz ({error}); expected one of rhocast: copy it again if it was"
-        ) from error
-
-
-def _checked_header(archive: zipfile.ZipFile, name: str, kind: str, n_axes: int) -> tuple[int, ...]:
-    """Shape of an array, whose declared size has been held against the bytes that the directory declares."""
-    try:
-        entry = archive.getinfo(f"{name}.npy")
-    except KeyError as error:
-        raise InvalidFile(f"found no array {name!r}; expected an npz of rhocast") from error
-    with archive.open(entry) as member:
-        version = np.lib.format.read_magic(member)
-        if version != (1, 0):
-            raise InvalidFile(f"found npy version {version} in {name!r}; expected (1, 0)")
-        shape, _, dtype = np.lib.format.read_array_header_1_0(member)
-        header_size = member.tell()
-    if dtype.kind != kind or len(shape) != n_axes:
-        raise InvalidFile(f"found {name!r} of type {dtype} and shape {shape}; expected {n_axes} axes of kind {kind!r}")
-    if header_size + math.prod(shape) * dtype.itemsize != entry.file_size or 0 in shape:
-        raise InvalidFile(f"found {entry.file_size} bytes for {name!r} of type {dtype} and shape {shape}: damaged")
-    return shape
-
-
-def _array(archive: zipfile.ZipFile, name: str, kind: str, n_axes: int) -> NDArray[Any]:
-    _checked_header(archive, name, kind, n_axes)
-    with archive.open(f"{name}.npy") as member:
-        return np.lib.format.read_array(cast(BinaryIO, member), allow_pickle=False)
-
-
-def _structure(archive: zipfile.ZipFile) -> Structure:
-    numbers = _array(archive, "numbers", "i", 1)
-    positions, cell = _array(archive, "positions", "f", 2), _array(archive, "cell", "f", 2)
-    if positions.shape != (len(numbers), 3) or cell.shape != (3, 3):
-        raise InvalidFile(f"found {len(numbers)} atoms, positions {positions.shape} and a cell {cell.shape}")
-    if not set(numbers.tolist()) <= set(ATOMIC_NUMBERS.values()) or not np.linalg.det(cell):
-        raise InvalidFile(
-            f"found atomic numbers from {numbers.min()} to {numbers.max()} and a cell of volume "
-            f"{abs(np.linalg.det(cell)):g}; expected numbers from 1 to {len(ATOMIC_NUMBERS)} and a cell of some volume"
-        )
-    is_periodic = bool(_array(archive, "is_periodic", "b", 0))
-    return Structure(numbers, positions, cell, is_periodic)
