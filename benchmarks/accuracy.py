@@ -2,22 +2,25 @@
 
 import argparse
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from benchmarks.machine import machine_line
 from models.catalog import catalog, load_model
 from models.interface import DensityModel
 from rhocast.errors import UnsupportedByModel
-from training.dataset import DATA, Sample, samples
+from training.dataset import DATA, NoData, Sample, samples
 from training.metrics import Nmae, Spread, nmae, skill
 
 HELD_OUT = ("validation", "test")
 
 
-def errors(model: DensityModel, held_out: Sequence[Sample]) -> dict[str, Nmae]:
-    """Error of each sample that the model covers, by name."""
+def errors(model: DensityModel, there: Sequence[Sample]) -> dict[str, Nmae]:
+    """Error of each sample that the model covers and was made for, by name."""
     found: dict[str, Nmae] = {}
-    for sample in held_out:
+    for sample in there:
+        if ("crystal" if sample.structure.is_periodic else "molecule") not in model.info.domains:
+            continue
         try:
             (field,) = model.fields([sample.structure])
         except UnsupportedByModel:
@@ -27,12 +30,21 @@ def errors(model: DensityModel, held_out: Sequence[Sample]) -> dict[str, Nmae]:
     return found
 
 
-def rows(set_name: str, models: Sequence[DensityModel], held_out: Sequence[Sample]) -> list[str]:
+def held_out(set_name: str, splits: Sequence[str], data: Path) -> list[Sample]:
+    """Samples of a set that no model has learned from; a young set may have none."""
+    found: list[Sample] = []
+    for split in splits:
+        with suppress(NoData):
+            found += samples([set_name], split, data)
+    return found
+
+
+def rows(set_name: str, models: Sequence[DensityModel], there: Sequence[Sample]) -> list[str]:
     """One line of the table for each model that covers something of the set."""
     lines = []
     floor: dict[str, Nmae] = {}
     for model in models:
-        found = errors(model, held_out)
+        found = errors(model, there)
         if not found:
             continue
         floor = floor or found
@@ -41,7 +53,7 @@ def rows(set_name: str, models: Sequence[DensityModel], held_out: Sequence[Sampl
         cells = (spread.mean, spread.standard_error, spread.median, spread.p95, spread.worst, spread.sampling_error)
         figures = " | ".join(f"{100 * value:.3g} %" for value in cells)
         lines.append(
-            f"| {model.info.name} | {set_name} | {len(found)} of {len(held_out)} | {figures} "
+            f"| {model.info.name} | {set_name} | {len(found)} of {len(there)} | {figures} "
             f"| {skill(spread.mean, beside.mean):.3f} |"
         )
     return lines
@@ -64,8 +76,8 @@ def main() -> None:
     print("| model | set | structures | NMAE mean | ± | median | 95th | worst | of the points | skill |")
     print("|---|---|---|---|---|---|---|---|---|---|")
     for folder in sorted(path for path in arguments.data.iterdir() if path.is_dir()):
-        held_out = [sample for split in arguments.splits for sample in samples([folder.name], split, arguments.data)]
-        print("\n".join(rows(folder.name, models, held_out)))
+        for row in rows(folder.name, models, held_out(folder.name, arguments.splits, arguments.data)):
+            print(row, flush=True)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from rich.text import Text
 
 from rhocast import Client, Result, RhocastError
 from rhocast.errors import ServiceUnavailable
+from rhocast.model_info import Property
 
 EXAMPLES = Path(__file__).parent
 FILES = ("Si.cif", "MgO.cif", "NaCl.poscar", "TiO2.poscar", "ethanol.xyz", "water.xyz")
@@ -115,12 +116,14 @@ def show(console: Console, answers: list[Answer]) -> None:
     """Prints the table, and below it what the service warns of."""
     table = Table(title="rhocast demo", caption="each CHGCAR read back by pymatgen")
     table.add_column("formula")
+    table.add_column("density by")
     for name in ("atoms", "valence e", "∫ρ, e", "energy, eV", "max |F|, eV/Å", "seconds"):
         table.add_column(name, justify="right")
     for answer in answers:
         result = answer.result
         table.add_row(
             result.formula,
+            result.provenance[Property.DENSITY].model,
             str(result.structure.n_atoms),
             f"{answer.n_electrons:g}",
             Text(f"{answer.integral:.6f}", style="" if answer.is_exact else "red"),

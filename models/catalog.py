@@ -23,6 +23,7 @@ class CatalogEntry:
 
     Attributes:
         kind: "density" or "potential".
+        architecture: What builds it, a name in `BUILDERS`.
         package: Importable package that carries the weights.
         weights: Path of the weights below the package's folder.
         sha256: Hash of the weights.
@@ -31,6 +32,7 @@ class CatalogEntry:
     """
 
     kind: str
+    architecture: str
     package: str
     weights: str
     sha256: str
@@ -47,21 +49,33 @@ class CatalogEntry:
         return weights_path(self.package, self.weights)
 
 
-def _promolecule(device: str) -> DensityModel:
+def _promolecule(entry: CatalogEntry, device: str) -> DensityModel:
     # Not on `device`: it needs no network, and a worker that serves only it never imports torch.
     from models.density.promolecule import Promolecule  # noqa: PLC0415
 
     return Promolecule()
 
 
-def _chgnet(device: str) -> Potential:
+def _chgnet(entry: CatalogEntry, device: str) -> Potential:
     from models.device import resolved_device  # noqa: PLC0415
     from models.potential.chgnet import Chgnet  # noqa: PLC0415
 
     return Chgnet(resolved_device(device))
 
 
-BUILDERS: dict[str, Callable[[str], DensityModel | Potential]] = {"chgnet": _chgnet, "promolecule": _promolecule}
+def _orbital(entry: CatalogEntry, device: str) -> DensityModel:
+    from models.density.orbital.model import OrbitalDensity  # noqa: PLC0415
+    from models.device import resolved_device  # noqa: PLC0415
+
+    return OrbitalDensity.read(entry.path, entry.sha256, resolved_device(device))
+
+
+BUILDERS: dict[str, Callable[[CatalogEntry, str], DensityModel | Potential]] = {
+    "chgnet": _chgnet,
+    "orbital": _orbital,
+    "promolecule": _promolecule,
+}
+"""How to build a model, by the name of its architecture."""
 
 
 def catalog(file: Path = CATALOG_FILE) -> Mapping[str, CatalogEntry]:
@@ -89,7 +103,7 @@ def load_model(
         raise UnknownModel(f"found no model {name!r}; expected one of {', '.join(entries)}")
     entry = entries[name]
     verified_bytes(entry.path, entry.sha256)
-    model = BUILDERS[name](device)
+    model = BUILDERS[entry.architecture](entry, device)
     if model.info.weights_sha256 != entry.sha256:
         raise UnusableWeights(
             f"found {name} with weights of sha256 {model.info.weights_sha256}; expected {entry.sha256} as in the "

@@ -28,6 +28,10 @@ class TrainingConfig:
         n_training: Structures to learn from, for learning curves; all if None.
         model: Shape of the model.
         schedule: How to learn.
+        coulomb_weight: λ of the Coulomb energy of the error in the loss, in electrons per eV (`training.coulomb`).
+
+    Raises:
+        ValueError: If the weight is negative.
     """
 
     name: str
@@ -37,6 +41,11 @@ class TrainingConfig:
     n_training: int | None
     model: OrbitalConfig
     schedule: Schedule
+    coulomb_weight: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.coulomb_weight < 0:
+            raise ValueError(f"found coulomb_weight {self.coulomb_weight}; expected zero or more")
 
     @classmethod
     def read(cls, file: Path) -> "TrainingConfig":
@@ -68,11 +77,14 @@ class TrainingConfig:
             n_training=table.get("n_training"),
             model=OrbitalConfig.from_dict(model),
             schedule=Schedule(**table["schedule"]),
+            coulomb_weight=table.get("coulomb_weight", 0.0),
         )
 
     def as_dict(self) -> dict[str, Any]:
         """Tables of numbers, strings and lists."""
-        return {
+        # A weight of zero is left out, so that trainings from before there was one go on.
+        weight = {"coulomb_weight": self.coulomb_weight} if self.coulomb_weight else {}
+        return weight | {
             "name": self.name,
             "about": dict(self.about),
             "sets": list(self.sets),

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from reference.record import Record
 from reference.shards import read_listing, read_records, shards
 from reference.soft_density import wave_vectors
+from rhocast.elements import SYMBOLS
 from rhocast.structure import Structure
 
 FloatArray = NDArray[np.float64]
@@ -120,6 +121,25 @@ def samples(set_names: Sequence[str], split: str, data: Path = DATA) -> list[Sam
     if not found:
         raise NoData(f"found no {split} record of {', '.join(set_names)} in {data}")
     return sorted(found, key=lambda sample: sample.name)
+
+
+def covered(there: Sequence[Sample], elements: Sequence[int]) -> list[Sample]:
+    """Samples that have no other elements than these, which are atomic numbers."""
+    return [sample for sample in there if set(sample.structure.numbers.tolist()) <= set(elements)]
+
+
+def refuse_untaught(there: Sequence[Sample], elements: Sequence[int]) -> None:
+    """Nothing, if the samples have each of these elements: what is never learned must not be answered.
+
+    Raises:
+        NoData: If not.
+    """
+    taught = {number for sample in there for number in sample.structure.numbers.tolist()}
+    if untaught := [SYMBOLS[number] for number in elements if number not in taught]:
+        raise NoData(
+            f"found no structure to learn {', '.join(untaught)} from; "
+            "leave them out of the model's elements, or make data"
+        )
 
 
 def _samples(set_name: str, split: str, data: Path) -> Iterator[Sample]:

@@ -9,11 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.density.orbital.model import centres_of, orbital_fields
-from models.density.orbital.network import OrbitalNetwork
+from models.density.orbital.model import Centres, centres_of
+from models.density.orbital.network import Expansion, OrbitalNetwork
 from models.density.promolecule import Promolecule
 from models.graph import Neighbours, batched_graph
 from models.neighbours import neighbours_of
+from training.coulomb import Waves, coulomb_error
 from training.dataset import Sample
 from training.metrics import Nmae, Spread, nmae
 
@@ -29,12 +30,14 @@ class DensityExample:
         neighbours: Edges of its graph.
         points: Cartesian positions of the density's points in Å, [n_points, 3].
         missing: What the promolecule lacks at the points in e/Å³, [n_points].
+        waves: What it lacks in waves.
     """
 
     sample: Sample
     neighbours: Neighbours
     points: FloatArray
     missing: FloatArray
+    waves: Waves
 
     @classmethod
     def of(cls, sample: Sample, cutoff: float, promolecule: Promolecule) -> "DensityExample":
@@ -48,7 +51,7 @@ class DensityExample:
         (floor,) = promolecule.fields([sample.structure])
         points = sample.points
         missing = sample.density - floor.at_points(points)
-        return cls(sample, neighbours_of(sample.structure, cutoff), points, missing)
+        return cls(sample, neighbours_of(sample.structure, cutoff), points, missing, Waves.of(sample, promolecule))
 
     def drawn(self, n_points: int, rng: np.random.Generator) -> tuple[FloatArray, Tensor, Tensor]:
         """Some of the points, what the promolecule lacks there, and the share of the error that each stands for.
@@ -64,39 +67,70 @@ class DensityExample:
 
 
 def batch_loss(
-    network: OrbitalNetwork, examples: Sequence[DensityExample], n_points: int, rng: np.random.Generator
+    network: OrbitalNetwork,
+    examples: Sequence[DensityExample],
+    n_points: int,
+    rng: np.random.Generator,
+    coulomb_weight: float = 0.0,
 ) -> Tensor:
-    """Mean NMAE of a batch, estimated at points drawn anew.
+    r"""Mean loss of a batch, NMAE + λ E/N, the first estimated at points drawn anew.
 
     Args:
         network: What learns.
         examples: The batch.
         n_points: Points of each structure.
         rng: Source of the choice of points.
+        coulomb_weight: λ in electrons per eV: what a Coulomb energy of the error of 1 eV per electron counts
+            (`training.coulomb.coulomb_error`), where an NMAE of 1 counts 1.
     """
+    expansion = _expansion(network, examples)
+    losses = []
+    for index, example in enumerate(examples):
+        points, missing, shares = example.drawn(n_points, rng)
+        centres = centres_of(expansion, index)
+        loss = (shares * (_added(example, centres, points) - missing).abs()).sum()
+        if coulomb_weight:
+            loss = loss + coulomb_weight * coulomb_error(example.waves, centres)
+        losses.append(loss)
+    return torch.stack(losses).mean()
+
+
+def _expansion(network: OrbitalNetwork, examples: Sequence[DensityExample]) -> Expansion:
     graph = batched_graph(
         [example.sample.structure for example in examples],
         [example.neighbours for example in examples],
         network.config.trunk.elements,
     )
-    expansion = network(graph)
-    losses = []
-    for index, example in enumerate(examples):
-        points, missing, shares = example.drawn(n_points, rng)
-        values = torch.zeros(len(points), dtype=torch.float64)
-        for centres in centres_of(expansion, index):
-            values = values + centres.decoder(example.sample.structure).at_points(points)
-        losses.append((shares * (values - missing).abs()).sum())
-    return torch.stack(losses).mean()
+    return network(graph)
 
 
-def errors(network: OrbitalNetwork, promolecule: Promolecule, samples: Sequence[Sample]) -> list[Nmae]:
-    """NMAE of each sample at all its points."""
-    found = []
-    for sample in samples:
-        (field,) = orbital_fields(network, promolecule, [sample.structure])
-        found.append(nmae(sample, field.at_points(sample.points)))
-    return found
+def _added(example: DensityExample, centres: Sequence[Centres], points: FloatArray) -> Tensor:
+    """What the orbitals add to the promolecule at points in e/Å³, [n_points]."""
+    values = torch.zeros(len(points), dtype=torch.float64)
+    for one in centres:
+        values = values + one.decoder(example.sample.structure).at_points(points)
+    return values
+
+
+@dataclass(frozen=True)
+class DensityError:
+    """How far the density of one structure is from its reference.
+
+    Attributes:
+        nmae: NMAE at all its points.
+        coulomb: Coulomb energy of the error in eV per electron.
+    """
+
+    nmae: Nmae
+    coulomb: float
+
+
+def error_of(network: OrbitalNetwork, example: DensityExample) -> DensityError:
+    """The error of a network on one structure."""
+    with torch.no_grad():
+        centres = centres_of(_expansion(network, [example]), 0)
+        predicted = (example.sample.density - example.missing) + _added(example, centres, example.points).numpy()
+        return DensityError(nmae(example.sample, predicted), float(coulomb_error(example.waves, centres)))
 
 
 @dataclass(eq=False)
@@ -108,6 +142,8 @@ class DensityTask:
         examples: What it learns from.
         validation: What is held out while it learns.
         n_points: Points of each structure in a step.
+        promolecule: The floor.
+        coulomb_weight: Of the Coulomb energy of the error in the loss, in electrons per eV.
     """
 
     network: OrbitalNetwork
@@ -115,16 +151,27 @@ class DensityTask:
     validation: list[Sample]
     n_points: int
     promolecule: Promolecule = field(default_factory=Promolecule)
+    coulomb_weight: float = 0.0
+
+    def __post_init__(self) -> None:
+        cutoff = self.network.config.trunk.cutoff
+        self._held_out = [DensityExample.of(sample, cutoff, self.promolecule) for sample in self.validation]
 
     @property
     def n_examples(self) -> int:
         return len(self.examples)
 
     def loss(self, indices: Sequence[int], rng: np.random.Generator) -> Tensor:
-        """Mean NMAE of these examples at points drawn anew."""
-        return batch_loss(self.network, [self.examples[index] for index in indices], self.n_points, rng)
+        """Mean loss of these examples, with NMAE at points drawn anew."""
+        chosen = [self.examples[index] for index in indices]
+        return batch_loss(self.network, chosen, self.n_points, rng, self.coulomb_weight)
 
     def evaluate(self, network: nn.Module) -> Mapping[str, float]:
-        """Errors on the validation structures."""
-        spread = Spread.of(errors(cast(OrbitalNetwork, network), self.promolecule, self.validation))
-        return {"validation_nmae": spread.mean, "validation_worst": spread.worst}
+        """Errors on the validation structures; the Coulomb energy of the error in eV per electron, on average."""
+        errors = [error_of(cast(OrbitalNetwork, network), example) for example in self._held_out]
+        spread = Spread.of([error.nmae for error in errors])
+        return {
+            "validation_nmae": spread.mean,
+            "validation_worst": spread.worst,
+            "validation_coulomb": float(np.mean([error.coulomb for error in errors])),
+        }

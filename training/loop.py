@@ -1,6 +1,6 @@
 """The one training loop: Adam with a cosine schedule and an average of the weights; it resumes, and runs in parallel.
 
-    torchrun --nproc-per-node 2 -m training training/orbital-organics-small.toml
+    torchrun --nproc-per-node 2 -m training train training/orbital-organics-small.toml
 
 Each process takes its share of every batch, and gradients are averaged: n processes learn what one would from the same
 batches, up to rounding. The first process writes.
@@ -185,7 +185,8 @@ class Training:
         figures["seconds"] = monotonic() - start
         rows = self._history()
         with (self.folder / HISTORY).open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(figures))
+            # Epochs from before there was a figure do not have it.
+            writer = csv.DictWriter(file, list(figures), restval="nan")
             writer.writeheader()
             writer.writerows([*rows, figures])
         state = {

@@ -48,6 +48,10 @@ class RadialCubics(NamedTuple):
             row[: spline.c.shape[1]] = spline.c[::-1].T * powers_of_spacing
         return cls(coefficients, np.array([spline.x[-1] for spline in splines]), spacing)
 
+    def chosen(self, functions: IntArray) -> "RadialCubics":
+        """Some of the functions, by their indices, [n_chosen]."""
+        return RadialCubics(self.coefficients[functions], self.cutoffs[functions], self.spacing)
+
 
 class Centres(NamedTuple):
     """Where the functions sit.

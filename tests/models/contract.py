@@ -50,11 +50,14 @@ class DensityModelContract:
         integral_tolerance: Largest relative difference between a sum over grid points, at the recommended spacing, and
             the number of electrons.
         fragment_distance: Distance in Å at which two fragments must not know of each other.
+        crystal_symbols, molecule_symbols: Elements of the crystal and of the molecule.
     """
 
     tolerance = 1e-10
     integral_tolerance = 1e-3
     fragment_distance = 40.0
+    crystal_symbols = ("Mg", "Si", "O", "O")
+    molecule_symbols = ("O", "H", "H")
 
     @pytest.fixture
     def model(self) -> DensityModel:
@@ -62,7 +65,13 @@ class DensityModelContract:
 
     @pytest.fixture(params=["crystal", "molecule"])
     def structure(self, request) -> Structure:
-        return distorted_crystal() if request.param == "crystal" else bent_molecule(edge=5.0)
+        return self.crystal() if request.param == "crystal" else self.molecule(edge=5.0)
+
+    def crystal(self) -> Structure:
+        return distorted_crystal(self.crystal_symbols)
+
+    def molecule(self, edge: float = 13.0) -> Structure:
+        return bent_molecule(self.molecule_symbols, edge)
 
     def on_grid(self, model: DensityModel, structure: Structure, shape: GridShape = SHAPE) -> FloatArray:
         return model.fields([structure])[0].on_grid(shape)
@@ -107,19 +116,19 @@ class DensityModelContract:
         self.assert_equal(found.transpose(1, 0, 2), self.on_grid(model, structure))
 
     def test_moving_atoms_by_lattice_vectors_changes_nothing(self, model):
-        crystal = distorted_crystal()
+        crystal = self.crystal()
         images = np.array([[1, 0, -2], [0, 3, 1], [-1, -1, 0], [0, 0, 0]])
         moved = replace(crystal, positions=crystal.positions + images @ crystal.cell)
         self.assert_equal(self.on_grid(model, moved), self.on_grid(model, crystal))
 
     def test_moving_the_crystal_by_grid_steps_rolls_the_grid(self, model):
-        crystal, steps = distorted_crystal(), (1, -2, 3)
+        crystal, steps = self.crystal(), (1, -2, 3)
         moved = replace(crystal, positions=crystal.positions + np.array(steps) / SHAPE @ crystal.cell)
         rolled = np.roll(self.on_grid(model, crystal), steps, axis=(0, 1, 2))
         self.assert_equal(self.on_grid(model, moved), rolled)
 
     def test_the_density_repeats_with_the_lattice(self, model):
-        crystal = distorted_crystal()
+        crystal = self.crystal()
         points = np.array([[0.1, 0.2, 0.3], [2.0, 1.0, -1.0], [0.0, 0.0, 0.0]])
         field = model.fields([crystal])[0]
         self.assert_equal(field.at_points(points + np.array([2, -1, 3]) @ crystal.cell), field.at_points(points))
@@ -130,7 +139,7 @@ class DensityModelContract:
 
     @pytest.mark.parametrize("axis", range(3))
     def test_a_doubled_cell_holds_the_density_twice(self, model, axis):
-        crystal, repeats = distorted_crystal(), np.ones(3, dtype=int)
+        crystal, repeats = self.crystal(), np.ones(3, dtype=int)
         repeats[axis] = 2
         doubled = Structure(
             np.tile(crystal.numbers, 2),
@@ -141,13 +150,13 @@ class DensityModelContract:
         self.assert_equal(found, np.tile(self.on_grid(model, crystal), repeats))
 
     def test_the_choice_of_cell_does_not_matter(self, model):
-        crystal = distorted_crystal()
+        crystal = self.crystal()
         sheared = replace(crystal, cell=np.array([[1, 0, 0], [2, 1, 0], [-1, 1, 1]]) @ crystal.cell)
         expected = model.fields([crystal])[0].at_points(grid_points(sheared.cell, SHAPE))
         self.assert_equal(self.on_grid(model, sheared), expected.reshape(SHAPE))
 
     def test_far_fragments_add(self, model):
-        near = bent_molecule(edge=6.0)
+        near = self.molecule(edge=6.0)
         far = replace(near, positions=near.positions @ ROTATION.T + np.array([self.fragment_distance, 3.0, 0.0]))
         both = replace(
             near,
@@ -158,14 +167,14 @@ class DensityModelContract:
         self.assert_equal(self.on_grid(model, both), sums)
 
     def test_the_box_of_a_molecule_does_not_matter(self, model):
-        small, points = bent_molecule(edge=5.0), np.array([[2.4, 2.6, 2.5], [1.0, 3.0, 2.0], [-3.0, 0.0, 9.0]])
+        small, points = self.molecule(edge=5.0), np.array([[2.4, 2.6, 2.5], [1.0, 3.0, 2.0], [-3.0, 0.0, 9.0]])
         large = replace(small, cell=np.array([[20.0, 0, 0], [3, 17, 0], [0, 2, 12]]))
         field = model.fields([small])[0]
         self.assert_equal(model.fields([large])[0].at_points(points), field.at_points(points))
         self.assert_equal(self.on_grid(model, large).ravel(), field.at_points(grid_points(large.cell, SHAPE)))
 
     def test_a_batch_is_its_members(self, model):
-        structures = [distorted_crystal(), bent_molecule(edge=5.0), distorted_crystal(("O", "Mg", "Si", "Si"))]
+        structures = [self.crystal(), self.molecule(edge=5.0), distorted_crystal(self.crystal_symbols[::-1])]
         for field, structure in zip(model.fields(structures), structures, strict=True):
             self.assert_equal(field.on_grid(SHAPE), self.on_grid(model, structure))
             assert field.n_electrons == model.fields([structure])[0].n_electrons
@@ -182,8 +191,9 @@ class DensityModelContract:
         fine = self.on_grid(model, structure, (10, 12, 14))
         self.assert_equal(self.on_grid(model, structure, (5, 6, 7)), fine[::2, ::2, ::2])
 
-    @pytest.mark.parametrize("structure", [distorted_crystal(), bent_molecule()], ids=["crystal", "molecule"])
-    def test_it_integrates_to_the_number_of_electrons(self, model, structure):
+    @pytest.mark.parametrize("is_molecule", [False, True], ids=["crystal", "molecule"])
+    def test_it_integrates_to_the_number_of_electrons(self, model, is_molecule):
+        structure = self.molecule() if is_molecule else self.crystal()
         field = model.fields([structure])[0]
         valence = model.info.valence_electrons
         assert field.n_electrons == pytest.approx(sum(valence[symbol] for symbol in structure.symbols), abs=1e-9)
@@ -193,7 +203,7 @@ class DensityModelContract:
         assert integral == pytest.approx(field.n_electrons, rel=self.integral_tolerance)
 
     def test_shifts_between_grid_points_keep_the_electrons(self, model):
-        crystal = distorted_crystal()
+        crystal = self.crystal()
         shape = tuple(int(n) for n in np.ceil(np.linalg.norm(crystal.cell, axis=1) / model.info.recommended_spacing))
         for shift in itertools.product([0.0, 0.5], repeat=3):
             moved = replace(crystal, positions=crystal.positions + np.array(shift) / shape @ crystal.cell)

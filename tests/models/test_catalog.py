@@ -24,7 +24,8 @@ def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_names_are_sorted_and_each_has_a_builder():
-    assert list(ENTRIES) == sorted(ENTRIES) == sorted(BUILDERS)
+    assert list(ENTRIES) == sorted(ENTRIES)
+    assert {entry.architecture for entry in ENTRIES.values()} == BUILDERS.keys()
 
 
 @pytest.mark.parametrize("name", ENTRIES)
@@ -47,7 +48,7 @@ def test_a_model_loads_under_its_name_as_the_kind_it_says(name):
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones():
-    with pytest.raises(UnknownModel, match="found no model 'gpt'; expected one of chgnet, promolecule"):
+    with pytest.raises(UnknownModel, match=r"found no model .gpt.; expected one of chgnet, .*promolecule"):
         load_model("gpt")
 
 
@@ -74,7 +75,7 @@ def test_an_unknown_key_in_the_catalogue_is_refused(tmp_path):
 
 def test_the_true_hashes_are_shown_beside_the_catalogues():
     known = ENTRIES["chgnet"]
-    absent = CatalogEntry("density", "models.potential", "gone.pt", "abc", "card.md", "MIT")
+    absent = CatalogEntry("density", "orbital", "models.potential", "gone.pt", "abc", "card.md", "MIT")
     lines = actual_hashes({"right": known, "wrong": replace(known, sha256="abc"), "absent": absent})
     assert lines[0] == f"{'right':<20} {known.sha256}  as in the catalogue"
     assert lines[1] == f"{'wrong':<20} {known.sha256}  the catalogue has abc"

@@ -5,7 +5,7 @@ from reference.record import Record
 from reference.sampling import compact
 from reference.shards import write_shard
 from reference.soft_density import fourier_coefficients, soft_compensation, wave_vector_indices
-from training.dataset import NoData, Sample, samples
+from training.dataset import NoData, Sample, covered, refuse_untaught, samples
 from training.metrics import Nmae, Spread, nmae, skill
 
 CELL = np.array([[4.0, 0, 0], [0.5, 4.2, 0], [0, 0.3, 4.4]])
@@ -99,6 +99,15 @@ def test_what_is_not_there_is_named(folder):
         samples(["crystals"], "validation", folder)
     with pytest.raises(ValueError, match="found split 'all'; expected one of train"):
         samples(["crystals"], "all", folder)
+
+
+def test_elements_without_a_structure_to_learn_from_are_refused_by_name(folder):
+    found = samples(["crystals"], "train", folder)
+    refuse_untaught(found, [8])
+    with pytest.raises(NoData, match="no structure to learn H, Zr from"):
+        refuse_untaught(found, [1, 8, 40])
+    assert covered(found, [1, 8]) == found
+    assert covered(found, [1, 9]) == []
 
 
 def test_the_error_of_three_voxels_by_hand(folder):

@@ -1,0 +1,106 @@
+"""The command line on a set of one analytic crystal."""
+
+import json
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from reference.shards import write_shard
+from tests.training.test_dataset import record
+from training.__main__ import application
+from training.config import BadConfig, TrainingConfig
+from training.loop import STATE
+
+CONFIG = """
+name = "toy"
+sets = ["crystals"]
+n_points = 200
+{}
+[about]
+description = "a test"
+level_of_theory = "none"
+domains = ["crystal"]
+
+[schedule]
+n_epochs = 2
+batch_size = 2
+learning_rate = 0.01
+
+[model.trunk]
+elements = ["O"]
+cutoff = 3.0
+n_layers = 1
+n_channels = 4
+l_max = 2
+n_hidden = 8
+
+[model.atoms]
+highest_degree = 2
+n_radial = 3
+smallest_exponent = 0.1
+largest_exponent = 2.0
+"""
+
+
+@pytest.fixture
+def data(tmp_path):
+    (tmp_path / "data" / "crystals").mkdir(parents=True)
+    records = [record("a"), record("b"), record("c", "validation")]
+    write_shard(tmp_path / "data" / "crystals" / "a.h5", records)
+    return tmp_path / "data"
+
+
+def config_file(tmp_path, line=""):
+    file = tmp_path / "toy.toml"
+    file.write_text(CONFIG.format(line))
+    return file
+
+
+def run(*arguments):
+    threads = torch.get_num_threads()
+    try:
+        found = CliRunner().invoke(application, [str(argument) for argument in arguments], catch_exceptions=False)
+    finally:
+        torch.set_num_threads(threads)
+    assert found.exit_code == 0, found.output
+    return found.output
+
+
+def test_the_floor_is_a_table_with_a_row_for_each_set(tmp_path, data):
+    _, _, row = run("floor", config_file(tmp_path), "--data", data).splitlines()
+    name, n_structures, functions, *figures = (cell.strip() for cell in row.strip("|").split("|"))
+    assert (name, n_structures, functions) == ("crystals", "1", "27 to 27")
+    assert len(figures) == 4
+    assert all(0 < float(figure.removesuffix(" %")) < 20 for figure in figures)
+
+
+def test_training_reports_both_errors_and_keeps_weights(tmp_path, data):
+    file = config_file(tmp_path, "coulomb_weight = 0.5")
+    *epochs, _ = run("train", file, "--data", data, "--out", tmp_path / "out").splitlines()[1:]
+    for figures in map(json.loads, epochs):
+        assert figures["validation_nmae"] > 0
+        assert figures["validation_coulomb"] > 0
+    folder = tmp_path / "out" / "toy"
+    assert (folder / "weights.safetensors").exists()
+    assert torch.load(folder / STATE, weights_only=True)["config"]["coulomb_weight"] == 0.5
+
+
+def test_a_weight_of_zero_is_the_default_and_leaves_no_trace(tmp_path):
+    with_none, with_zero = (TrainingConfig.read(config_file(tmp_path, line)) for line in ("", "coulomb_weight = 0.0"))
+    assert with_none == with_zero
+    assert "coulomb_weight" not in with_none.as_dict()
+
+
+def test_a_configuration_survives_its_table(tmp_path):
+    config = TrainingConfig.read(config_file(tmp_path, "coulomb_weight = 0.5"))
+    assert config.coulomb_weight == 0.5
+    assert TrainingConfig.from_dict(config.as_dict()) == config
+
+
+@pytest.mark.parametrize(
+    ("line", "match"), [("coulomb_weight = -1.0", "coulomb_weight -1.0; expected zero"), ("colour = 1", "colour")]
+)
+def test_a_configuration_of_nonsense_is_refused(tmp_path, line, match):
+    with pytest.raises(BadConfig, match=match):
+        TrainingConfig.read(config_file(tmp_path, line))
