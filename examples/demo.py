@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 from pymatgen.io.vasp import Chgcar
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -114,11 +115,14 @@ def wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> N
 
 def show(console: Console, answers: list[Answer]) -> None:
     """Prints the table, and below it what the service warns of."""
-    table = Table(title="rhocast demo", caption="each CHGCAR read back by pymatgen")
-    table.add_column("formula")
-    table.add_column("density by")
-    for name in ("atoms", "valence e", "∫ρ, e", "energy, eV", "max |F|, eV/Å", "seconds"):
-        table.add_column(name, justify="right")
+    table = Table(
+        title="rhocast demo", caption="each CHGCAR read back by pymatgen", box=box.SIMPLE_HEAD, collapse_padding=True
+    )
+    table.add_column("formula", no_wrap=True)
+    # The only column that may break: a figure that is cut is none.
+    table.add_column("density by", overflow="fold", width=12)
+    for name in ("atoms", "valence\ne", "∫ρ\ne", "energy\neV", "max |F|\neV/Å", "time\ns"):
+        table.add_column(name, justify="right", no_wrap=True)
     for answer in answers:
         result = answer.result
         table.add_row(

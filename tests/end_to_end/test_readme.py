@@ -67,7 +67,7 @@ def run(url: str, tmp_path: Path):
 
 def test_the_python_program_prints_the_electron_count_and_writes_a_chgcar(run, tmp_path: Path) -> None:
     (program,) = programs("python")
-    assert run(sys.executable, "-c", program) == "14.0\n"
+    assert run(sys.executable, "-c", program) == "14.000000\n"
     assert np.mean(Chgcar.from_file(str(tmp_path / "CHGCAR")).data["total"]) == pytest.approx(14, rel=1e-6)
 
 
