@@ -19,7 +19,7 @@ from models.density.promolecule import Promolecule
 from models.network import TrunkConfig
 from reference.record import Record
 from reference.sampling import compact
-from reference.shards import read_records, shards
+from reference.shards import read_listing, read_records, shards
 from training.dataset import Sample
 from training.density import DensityExample, DensityTask
 from training.loop import Schedule, Training, learning_curve
@@ -55,7 +55,8 @@ def records(folder: Path, split: str, n: int) -> list[Record]:
     """The first n whole records of a split."""
     found: list[Record] = []
     for path in shards(folder):
-        found += [record for record in read_records(path) if record.attributes["split"] == split and record.is_whole]
+        names = {name for name, attributes in read_listing(path).items() if attributes["split"] == split}
+        found += [record for record in read_records(path, names) if record.is_whole]
         if len(found) >= n:
             break
     return found[:n]

@@ -12,20 +12,12 @@ import torch
 from e3nn import o3
 from torch import Tensor, nn
 
-
-def n_components(l_max: int) -> int:
-    """Number of components of all degrees up to l_max."""
-    return (l_max + 1) ** 2
+from models.basis.harmonics import n_harmonics
 
 
 def components(degree: int) -> slice:
     """Place of the components of one degree."""
     return slice(degree**2, (degree + 1) ** 2)
-
-
-def degrees(l_max: int) -> Tensor:
-    """Degree of each component, [(l_max + 1)²]."""
-    return torch.repeat_interleave(torch.arange(l_max + 1), 2 * torch.arange(l_max + 1) + 1)
 
 
 class Constant(nn.Module):
@@ -136,7 +128,7 @@ def _kernel_constants(l_in: int, l_max: int) -> Tensor:
     rows: list[Tensor] = []
     for block in path_blocks(l_in, l_max):
         constants = torch.zeros(
-            2 * block.l_out + 1, block.n_paths, 2 * l_in + 1, n_components(l_max), dtype=torch.float64
+            2 * block.l_out + 1, block.n_paths, 2 * l_in + 1, n_harmonics(l_max), dtype=torch.float64
         )
         for path, l_by in enumerate(block.l_by):
             constants[:, path, :, components(l_by)] = coupling(l_in, l_by, block.l_out)
@@ -151,7 +143,7 @@ def square_constants(l_max: int) -> tuple[Tensor, list[int]]:
         Matrix from products of two components, in the order of `torch.triu_indices`, to components that come out, in
         the order (l_out, m, path), [n_rows, n_pairs]; paths to each degree up to l_max.
     """
-    size = n_components(l_max)
+    size = n_harmonics(l_max)
     by_degree: list[list[Tensor]] = [[] for _ in range(l_max + 1)]
     for l_in in range(l_max + 1):
         for block in path_blocks(l_in, l_max, smallest_l_by=l_in):

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad, silu
 
-from models.couplings import Constant, degrees, n_components, path_blocks, square_constants
+from models.basis.harmonics import degrees, n_harmonics
+from models.couplings import Constant, path_blocks, square_constants
 
 SILU_GAIN = 1.6791767
 SIGMOID_GAIN = 1.8467056
@@ -240,7 +241,7 @@ class Square(nn.Module):
         self.linear = nn.Parameter(torch.randn(n_species, l_max + 1, n_channels))
         self.quadratic = nn.Parameter(torch.randn(n_species, sum(self.n_paths), n_channels))
         self.register_buffer("degree", degrees(l_max), persistent=False)
-        size = n_components(l_max)
+        size = n_harmonics(l_max)
         self.register_buffer("pairs", torch.triu_indices(size, size), persistent=False)
 
     def forward(self, features: Tensor, species: Tensor) -> Tensor:
@@ -304,7 +305,7 @@ class Interaction(nn.Module):
         self.kept = DegreewiseMixing(l_in, n_channels, n_channels)
         self.kept_by_species = nn.Parameter(torch.ones(n_species, l_in + 1, n_channels))
         self.register_buffer("degree", degrees(l_in), persistent=False)
-        self.n_new = n_components(l_max) - n_components(l_in)
+        self.n_new = n_harmonics(l_max) - n_harmonics(l_in)
 
     def forward(self, features: Tensor, species: Tensor, edges: Edges, kernels: list[Tensor]) -> Tensor:
         """[n_atoms, (l_in + 1)², n_channels] → [n_atoms, (l_max + 1)², n_channels]."""

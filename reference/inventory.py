@@ -1,9 +1,10 @@
 """What there is: counts and costs of a set, verification of files, shards merged into one."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from reference.checks import check_record
 from reference.errors import BadRecord, DamagedShard, UnknownSet
@@ -37,6 +38,15 @@ class Summary:
     n_failures: int = 0
     damaged: list[str] = field(default_factory=list)
 
+    def count(self, attributes: Mapping[str, Any]) -> None:
+        """Counts one record, of which `read_listing` has read the attributes."""
+        self.n_records += 1
+        self.splits[attributes["split"]] += 1
+        self.groups.add(attributes["group"])
+        self.elements.update(attributes["numbers"])
+        self.seconds += attributes["wall_time"]
+        self.n_timed += attributes["wall_time"] > 0
+
     @property
     def per_core_hour(self) -> float:
         """Structures per hour on one core; 0 if none was timed."""
@@ -55,12 +65,7 @@ def summary(folder: Path) -> Summary:
             continue
         for name, attributes in listing.items():
             failed.pop(name, None)
-            found.n_records += 1
-            found.splits[attributes["split"]] += 1
-            found.groups.add(attributes["group"])
-            found.elements.update(attributes["numbers"])
-            found.seconds += attributes["wall_time"]
-            found.n_timed += attributes["wall_time"] > 0
+            found.count(attributes)
     found.n_failures = len(failed)
     return found
 
@@ -117,20 +122,17 @@ def export(folder: Path, out: Path) -> int:
         DamagedShard: If a shard cannot be read; nothing is written then.
         BadRecord: If two different records have one name.
     """
-    names: dict[str, str] = {}
-    chosen: list[tuple[Path, str]] = []
-    for path in shards(folder):
+    names: set[str] = set()
+    contents: set[str] = set()
+    chosen: dict[Path, set[str]] = {path: set() for path in shards(folder)}
+    for path, of_path in chosen.items():
         for name, attributes in read_listing(path).items():
-            if attributes["content_hash"] in names.values():
+            if attributes["content_hash"] in contents:
                 continue
             if name in names:
                 raise BadRecord(f"found two records {name} in {folder}; expected one")
-            names[name] = attributes["content_hash"]
-            chosen.append((path, name))
-
-    def records() -> Iterator[Record]:
-        for path in dict.fromkeys(path for path, _ in chosen):
-            yield from (record for record in read_records(path) if (path, record.name) in chosen)
-
-    write_shard(out, records())
-    return len(chosen)
+            names.add(name)
+            contents.add(attributes["content_hash"])
+            of_path.add(name)
+    write_shard(out, (record for path, of_path in chosen.items() for record in read_records(path, of_path)))
+    return len(names)

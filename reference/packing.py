@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reference.checks import SPLITS
 from reference.errors import UnknownSet
 from reference.folder import SetFolder
+from reference.inventory import Summary
 from reference.record import Record
 from reference.sampling import compact
 from reference.settings import SET_SETTINGS, set_settings
@@ -85,13 +87,10 @@ def _candidates(source: SetFolder, known: set[str]) -> Iterator[Candidate]:
 
 
 def _compacted(set_name: str, candidates: list[Candidate], stay_whole: set[str]) -> Iterator[Record]:
-    wanted = {(candidate.path, candidate.name): candidate for candidate in candidates}
     for path in dict.fromkeys(candidate.path for candidate in candidates):
-        for record in read_records(path):
-            candidate = wanted.get((path, record.name))
-            if candidate is None:
-                continue
-            n_points = HELD_OUT_POINTS if candidate.is_held_out else TRAINING_POINTS[set_name]
+        of_path = {candidate.name: candidate for candidate in candidates if candidate.path == path}
+        for record in read_records(path, of_path):
+            n_points = HELD_OUT_POINTS if of_path[record.name].is_held_out else TRAINING_POINTS[set_name]
             yield compact(record, None if record.name in stay_whole else n_points)
 
 
@@ -109,11 +108,14 @@ def manifest(shipped: Path) -> dict[str, Any]:
 def _set_manifest(folder: Path) -> dict[str, Any]:
     listings = {path: read_listing(path) for path in shards(folder)}
     rows = [attributes for listing in listings.values() for attributes in listing.values()]
+    counts = Summary()
+    for row in rows:
+        counts.count(row)
     return {
-        "n_records": len(rows),
-        "splits": {split: sum(row["split"] == split for row in rows) for split in ("train", "validation", "test")},
-        "n_groups": len({row["group"] for row in rows}),
-        "n_elements": len({number for row in rows for number in row["numbers"]}),
+        "n_records": counts.n_records,
+        "splits": {split: counts.splits[split] for split in SPLITS},
+        "n_groups": len(counts.groups),
+        "n_elements": len(counts.elements),
         "n_whole_grids": sum(row["n_points"] == row["n_grid_points"] for row in rows),
         "n_points": sum(row["n_points"] for row in rows),
         "codes": sorted({row["code"] for row in rows}),

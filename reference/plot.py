@@ -12,7 +12,7 @@ from matplotlib.ticker import NullFormatter
 
 from reference.errors import UnknownSet
 from reference.sets import NAMES
-from reference.shards import read_listing, read_records, shards
+from reference.shards import read_records, shards
 from rhocast.elements import SYMBOLS
 
 SPLIT_SHADES = {"train": 1.0, "validation": 0.6, "test": 0.3}
@@ -41,14 +41,14 @@ class Column:
         """The column of a set's folder."""
         column = cls()
         for path in shards(folder):
-            for attributes in read_listing(path).values():
-                column.splits[attributes["split"]] += 1
-                column.n_atoms.append(len(attributes["numbers"]))
-                column.elements.update(set(attributes["numbers"]))
-                if attributes["wall_time"]:
-                    column.seconds.append(attributes["wall_time"])
             for record in read_records(path):
+                numbers = record.arrays["numbers"].tolist()
+                column.splits[record.attributes["split"]] += 1
+                column.n_atoms.append(len(numbers))
+                column.elements.update(set(numbers))
                 column.forces += np.linalg.norm(record.arrays["forces"], axis=1).tolist()
+                if record.attributes["wall_time"]:
+                    column.seconds.append(record.attributes["wall_time"])
         return column
 
 

@@ -7,7 +7,7 @@ cost more than what it holds. Fields whose first axis has a length of its own in
 
 import errno
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -126,8 +126,12 @@ def open_shard(path: Path) -> Iterator[File]:
         raise DamagedShard(f"found {path.name} half-written or damaged ({error})") from error
 
 
-def read_records(path: Path) -> Iterator[Record]:
-    """All records of a shard, one in memory at a time.
+def read_records(path: Path, names: Collection[str] | None = None) -> Iterator[Record]:
+    """Records of a shard, one in memory at a time.
+
+    Args:
+        path: The shard.
+        names: Names of those to read, which may name others too; all if None. Arrays of the others stay on disk.
 
     Raises:
         DamagedShard: If it was cut short, is not HDF5, or has another format.
@@ -135,7 +139,8 @@ def read_records(path: Path) -> Iterator[Record]:
     with open_shard(path) as file:
         offsets = _offsets(path, file)
         for row, (name, attributes) in enumerate(_attributes(file)):
-            yield Record(name, dict(_arrays(file, offsets, row)), attributes)
+            if names is None or name in names:
+                yield Record(name, dict(_arrays(file, offsets, row)), attributes)
 
 
 def _offsets(path: Path, file: File) -> dict[str, Array]:

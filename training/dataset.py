@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from reference.checks import SPLITS
 from reference.record import Record
 from reference.shards import read_listing, read_records, shards
 from reference.soft_density import wave_vectors
@@ -18,8 +19,6 @@ ComplexArray = NDArray[np.complex128]
 
 DATA = Path(__file__).parent.parent / "data"
 """The compact records that ship."""
-
-SPLITS = ("train", "validation", "test")
 
 
 class NoData(Exception):
@@ -149,5 +148,5 @@ def _samples(set_name: str, split: str, data: Path) -> Iterator[Sample]:
             f"found no shard of the set {set_name!r} in {data}; make some: python -m reference make {set_name}"
         )
     for path in paths:
-        if any(attributes["split"] == split for attributes in read_listing(path).values()):
-            yield from (Sample.of_record(r) for r in read_records(path) if r.attributes["split"] == split)
+        names = {name for name, attributes in read_listing(path).items() if attributes["split"] == split}
+        yield from map(Sample.of_record, read_records(path, names))

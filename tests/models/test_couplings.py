@@ -2,13 +2,12 @@ import pytest
 import torch
 from e3nn import o3
 
+from models.basis.harmonics import degrees, n_harmonics
 from models.couplings import (
     Constant,
     EdgeKernels,
     components,
     coupling,
-    degrees,
-    n_components,
     path_blocks,
     square_constants,
 )
@@ -20,7 +19,7 @@ L_MAX = 3
 def test_components_lie_degree_after_degree():
     assert degrees(2).tolist() == [0, 1, 1, 1, 2, 2, 2, 2, 2]
     assert [components(degree) for degree in range(3)] == [slice(0, 1), slice(1, 4), slice(4, 9)]
-    assert n_components(2) == 9
+    assert n_harmonics(2) == 9
 
 
 def test_every_path_of_natural_parity_is_there_once():

@@ -7,6 +7,7 @@ import pytest
 from reference.folder import SetFolder
 from reference.labelling import Labeller
 from reference.maker import Maker, Order, Outcome
+from reference.record import Record, assembled_record
 from reference.settings import INSULATOR, METAL, SetSettings
 from reference.structure import ReferenceStructure, StructureSet
 
@@ -40,6 +41,13 @@ def toy_set() -> StructureSet:
 @pytest.fixture
 def labeller() -> Labeller:
     return Labeller((sys.executable, str(FAKE)))
+
+
+@pytest.fixture
+def record(toy_set: StructureSet, labeller: Labeller) -> Record:
+    """The first structure of the toy set, labelled."""
+    structure = toy_set.batch(0, 0)[0]
+    return assembled_record(structure, labeller.labels(structure), "test")
 
 
 @pytest.fixture

@@ -20,12 +20,6 @@ from reference.shards import read_records, shards, write_shard
 DOCUMENT = Path(__file__).parents[2] / "docs" / "data.md"
 
 
-@pytest.fixture
-def record(toy_set, labeller):
-    structure = toy_set.batch(0, 0)[0]
-    return assembled_record(structure, labeller.labels(structure), "test")
-
-
 def changed(record, arrays=None, **attributes):
     return replace(record, arrays=dict(record.arrays) | (arrays or {}), attributes=dict(record.attributes) | attributes)
 

@@ -5,16 +5,10 @@ import pytest
 
 from reference.checks import check_record
 from reference.errors import BadRecord
-from reference.record import FIELDS, assembled_record
+from reference.record import FIELDS
 from reference.sampling import compact, inclusion, systematic_sample
 from reference.settings import set_settings
 from reference.shards import read_records, write_shard
-
-
-@pytest.fixture
-def record(toy_set, labeller):
-    structure = toy_set.batch(0, 0)[0]
-    return assembled_record(structure, labeller.labels(structure), "test")
 
 
 def test_each_point_is_drawn_as_often_as_its_chance_says():
