@@ -18,7 +18,7 @@ from jobs.version import RESULT_SCHEMA
 from rhocast.elements import MAGNETIC_ELEMENTS
 from rhocast.errors import InvalidRequest, TooLarge, TooManyRequests, UnsupportedByModel
 from rhocast.model_info import ModelInfo, Property
-from rhocast.schemas import PlainStructure, PredictionRequest, PymatgenStructure
+from rhocast.schemas import OptimadeStructure, PlainStructure, PredictionRequest, PymatgenStructure
 from rhocast.structure import Structure
 
 GridShape = tuple[int, int, int]
@@ -31,6 +31,8 @@ async def parse_structure(services: Services, request: PredictionRequest) -> Str
     if isinstance(given, PymatgenStructure):
         kind, content = "pymatgen", given.model_dump_json(by_alias=True)
         _refuse_many(len(given.sites), settings.max_atoms)
+    elif isinstance(given, OptimadeStructure):
+        kind, content = "optimade", given.model_dump_json()
     elif isinstance(given, PlainStructure):
         kind, content = "plain", given.model_dump_json()
         _refuse_many(len(given.symbols), settings.max_atoms)

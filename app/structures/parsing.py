@@ -10,6 +10,7 @@ from typing import Any
 import gemmi
 import numpy as np
 
+from app.structures.optimade import read_optimade
 from app.structures.preflight import structure_block
 from rhocast.elements import ATOMIC_NUMBERS
 from rhocast.errors import InvalidFile, InvalidStructure, RhocastError, TooLarge
@@ -230,6 +231,7 @@ _READERS: dict[str, Callable[[str], Structure]] = {
     "poscar": _read_poscar,
     "extxyz": _read_xyz,
     "xyz": _read_xyz,
+    "optimade": read_optimade,
     "pymatgen": _read_pymatgen,
     "plain": _read_plain,
 }

@@ -71,6 +71,8 @@ def structure_format(text: str) -> StructureFormat:
     lines = text.splitlines()
     if re.search(r"^\s*data_", text, re.MULTILINE) and "_cell_" in text:
         return "cif"
+    if text.lstrip().startswith("{"):
+        return "optimade"
     # Before xyz: the comment of a POSCAR may be a number.
     if len(lines) >= 7 and all(_are_numbers(line, 3) for line in lines[2:5]) and _are_numbers(lines[1], 1):
         return "poscar"
@@ -98,6 +100,8 @@ def check_size(text: str, kind: StructureFormat, max_atoms: int) -> None:
     if kind == "cif":
         _check_cif(text, max_atoms)
         return
+    if kind == "optimade":
+        return  # it lists every atom: reading it costs no more than its length
     claimed = _poscar_atoms(text) if kind == "poscar" else _xyz_atoms(text)
     if claimed > max_atoms:
         raise TooLarge(f"found a {kind} of {claimed} atoms; expected at most {max_atoms}; send a smaller cell")

@@ -108,6 +108,18 @@ def pymatgen_record(**more: Any) -> dict[str, Any]:
     return json.loads(json.dumps(structure.as_dict())) | more
 
 
+def optimade_entry(**more: Any) -> dict[str, Any]:
+    """NaCl as an OPTIMADE provider answers it; `more` are attributes."""
+    attributes = {
+        "dimension_types": [1, 1, 1],
+        "lattice_vectors": (5.64 * np.eye(3)).tolist(),
+        "cartesian_site_positions": [[0, 0, 0], [2.82, 2.82, 2.82]],
+        "species_at_sites": ["Na", "Cl"],
+        "species": [{"name": name, "chemical_symbols": [name], "concentration": [1.0]} for name in ("Na", "Cl")],
+    }
+    return {"id": "1", "type": "structures", "attributes": attributes | more}
+
+
 def decorated_record(**more: Any) -> dict[str, Any]:
     """NaCl with oxidation labels, as `Structure.as_dict()` gives it."""
     from pymatgen.core import Lattice, Structure

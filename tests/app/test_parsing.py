@@ -17,6 +17,7 @@ from tests.app.samples import (
     crooked_salt,
     decorated_record,
     molecule_record,
+    optimade_entry,
     permuted,
     plain,
     pymatgen_record,
@@ -38,6 +39,7 @@ CRYSTALS = {
     "poscar": NACL_POSCAR,
     "extxyz": NACL_EXTXYZ,
     "pymatgen": pymatgen_record(),
+    "optimade": optimade_entry(),
     "plain": whole(),
 }
 

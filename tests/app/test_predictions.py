@@ -17,6 +17,7 @@ from tests.app.samples import (
     crooked_salt,
     decorated_record,
     molecule_record,
+    optimade_entry,
     permuted,
     plain,
     pymatgen_record,
@@ -42,6 +43,8 @@ OBJECTS = {
     "pymatgen Structure": (pymatgen_record(), "NaCl"),
     "pymatgen Structure with labels": (decorated_record(), "NaCl"),
     "pymatgen Molecule": (molecule_record(), "OH2"),
+    "OPTIMADE entry": (optimade_entry(), "NaCl"),
+    "text of an OPTIMADE answer": ({"text": json.dumps({"data": [optimade_entry()]})}, "NaCl"),
     "text": ({"text": NACL_CIF}, "NaCl"),
     "text with its format": ({"text": NACL_POSCAR, "format": "poscar"}, "NaCl"),
 }

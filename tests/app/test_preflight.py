@@ -34,7 +34,7 @@ def test_the_content_tells_the_format(text, kind):
     "text", ["²\n\nH 0 0 0\n", "data_x\n", "\n", "a\nb\nc\nd\ne\nf\ng\n", "a\n1\n1 0 0\nx y z\n\n\n\n"]
 )
 def test_what_looks_like_no_format_is_refused(text):
-    with pytest.raises(UnsupportedFormat, match="expected what looks like cif, poscar, extxyz or xyz; check"):
+    with pytest.raises(UnsupportedFormat, match="expected what looks like cif, poscar, extxyz, xyz or optimade; check"):
         structure_format(text)
 
 

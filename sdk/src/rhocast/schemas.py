@@ -12,8 +12,8 @@ from rhocast.quantity import Quantity
 Vector = tuple[float, float, float]
 Matrix = tuple[Vector, Vector, Vector]
 
-StructureFormat = Literal["cif", "poscar", "extxyz", "xyz"]
-STRUCTURE_FORMATS: tuple[StructureFormat, ...] = ("cif", "poscar", "extxyz", "xyz")
+StructureFormat = Literal["cif", "poscar", "extxyz", "xyz", "optimade"]
+STRUCTURE_FORMATS: tuple[StructureFormat, ...] = ("cif", "poscar", "extxyz", "xyz", "optimade")
 
 DensityFormat = Literal["chgcar", "chg", "cube", "npz"]
 DENSITY_FORMATS: tuple[DensityFormat, ...] = ("chgcar", "chg", "cube", "npz")
@@ -85,17 +85,29 @@ class PymatgenStructure(BaseModel):
     sites: list[dict[str, Any]]
 
 
+class OptimadeStructure(BaseModel):
+    """An entry of type `structures`, as OPTIMADE providers answer it."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    type: Literal["structures"] = "structures"
+    attributes: dict[str, Any]
+
+
 def _structure_kind(value: Any) -> str:
     """Which kind of structure an object is, so that an error speaks of that kind alone."""
     keys: Any = value if isinstance(value, dict) else getattr(value, "__dict__", {})
     if "text" in keys:
         return "text"
+    if "attributes" in keys:
+        return "optimade"
     return "pymatgen" if "@class" in keys or "pymatgen_class" in keys else "plain"
 
 
 AnyStructure = Annotated[
     Annotated[PlainStructure, Tag("plain")]
     | Annotated[PymatgenStructure, Tag("pymatgen")]
+    | Annotated[OptimadeStructure, Tag("optimade")]
     | Annotated[StructureText, Tag("text")],
     Discriminator(_structure_kind),
 ]
@@ -257,6 +269,7 @@ __all__ = [
     "ModelEntry",
     "ModelInfo",
     "ModelList",
+    "OptimadeStructure",
     "PlainStructure",
     "PotentialAnswer",
     "Prediction",
