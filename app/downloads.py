@@ -11,7 +11,7 @@ import numpy as np
 from app.answers import comment_line, file_key
 from app.services import Services
 from jobs.canonical import structure_from_record
-from jobs.grids import read_grid
+from jobs.grids import grid_on_disk
 from jobs.records import JobView
 from rhocast.density import Density, DensityExpansion
 from rhocast.errors import ArtifactExpired, ArtifactNotFound
@@ -116,8 +116,9 @@ def convert(artifacts: Any, names: tuple[Path, str, str], content: Content) -> N
         # The user's positions may lie in other cells than the canonical ones: functions go with their atoms.
         path = artifacts.write(name, replace(stored, structure=structure, comment=content.comment).write)
     else:
-        density = Density(structure, read_grid(source), comment=content.comment)
-        path = artifacts.write(name, lambda partial: density.write(partial, format=content.format))
+        with grid_on_disk(source, artifacts.folder) as values:
+            density = Density(structure, values, comment=content.comment)
+            path = artifacts.write(name, lambda partial: density.write(partial, format=content.format))
     with path.open("rb") as stream:
         digest = base64.b64encode(hashlib.file_digest(stream, "sha256").digest()).decode()
     artifacts.write(digest_name, lambda partial: partial.write_text(digest))

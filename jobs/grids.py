@@ -1,12 +1,13 @@
-"""A density grid as one stored object: zipped Zarr, rounded and compressed.
+"""A density grid as one stored object: zipped Zarr, rounded and compressed, written and read by slabs of planes.
 
 BitRound and pcodec give five to eight times less than float32 at an NMAE of 4·10⁻⁵. Rounding moves the sum by
-about 1e-5 relative; `scale` makes it exact again, and `read_grid` applies it.
+about 1e-5 relative; `scale`, known when the last slab is written, makes it exact again, and readers apply it.
 """
 
 import contextlib
+import tempfile
 import warnings
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,9 @@ from zarr.storage import ZipStore
 
 CHUNK = 64
 FULL_MANTISSA = 23
+
+FloatArray = NDArray[np.float64]
+GridShape = tuple[int, int, int]
 
 
 @contextlib.contextmanager
@@ -36,54 +40,93 @@ class StoredGrid:
 
     Attributes:
         integral: Sum of the values as they are read back, times the voxel volume, in electrons.
+        scale_factor: Factor that makes the sum of the values as they were given exact.
         minimum: Smallest value, e/Å³.
         maximum: Largest value, e/Å³.
     """
 
     integral: float
+    scale_factor: float
     minimum: float
     maximum: float
 
 
+def planes_of_slabs(shape: GridShape) -> list[tuple[int, int]]:
+    """First plane of each slab, and the one after its last, in the order in which slabs are written."""
+    return [(first, min(first + CHUNK, shape[0])) for first in range(0, shape[0], CHUNK)]
+
+
 def write_grid(
-    path: Path, values: NDArray[np.float64], n_electrons: float, volume: float, mantissa_bits: int
+    path: Path, shape: GridShape, slabs: Iterable[FloatArray], n_electrons: float, volume: float, mantissa_bits: int
 ) -> StoredGrid:
     """Writes a grid so that it sums to the electron count when it is read.
 
     Args:
         path: File to make.
-        values: Density in e/Å³, [n0, n1, n2].
+        shape: Points along each cell vector.
+        slabs: Density in e/Å³ in the planes of `planes_of_slabs`, [n_planes, n1, n2] each.
         n_electrons: What the written grid sums to.
         volume: Volume of the cell, Å³.
         mantissa_bits: Mantissa bits of float32 to keep.
     """
-    single: NDArray[np.float32] = np.ascontiguousarray(values, dtype=np.float32)
-    if mantissa_bits < FULL_MANTISSA:
-        rounded = BitRound(keepbits=mantissa_bits).encode(single)
-        single = np.asarray(rounded).view(np.float32).reshape(values.shape)  # type: ignore[arg-type]
-    voxel = volume / values.size
-    scale = n_electrons / (float(single.sum(dtype=np.float64)) * voxel)
+    given = rounded = 0.0
+    lowest, highest = np.inf, -np.inf
+    voxel = volume / (shape[0] * shape[1] * shape[2])
     with _quiet(), ZipStore(path, mode="w") as store:
         array = zarr.create_array(
             store,
-            shape=single.shape,
-            chunks=tuple(min(CHUNK, n) for n in single.shape),
+            name="density",
+            shape=shape,
+            chunks=tuple(min(CHUNK, n) for n in shape),
             dtype="float32",
             serializer=PCodec(level=8),
             compressors=None,
-            attributes={"scale": scale, "units": "e/angstrom^3", "mantissa_bits": mantissa_bits},
+            attributes={"units": "e/angstrom^3", "mantissa_bits": mantissa_bits},
         )
-        array[...] = single
-    restored = single * scale
-    return StoredGrid(
-        integral=float(single.sum(dtype=np.float64)) * scale * voxel,
-        minimum=float(restored.min()),
-        maximum=float(restored.max()),
-    )
+        for (first, last), values in zip(planes_of_slabs(shape), slabs, strict=True):
+            single = _rounded(values, mantissa_bits)
+            array[first:last] = single
+            given += float(values.sum(dtype=np.float64))
+            rounded += float(single.sum(dtype=np.float64))
+            lowest, highest = min(lowest, float(single.min())), max(highest, float(single.max()))
+        scale = n_electrons / (rounded * voxel)
+        zarr.create_array(store, name="scale", data=np.array(scale))
+    return StoredGrid(rounded * scale * voxel, n_electrons / (given * voxel), lowest * scale, highest * scale)
 
 
-def read_grid(path: Path) -> NDArray[np.float64]:
-    """Values in e/Å³ of a stored grid, [n0, n1, n2], its scale applied."""
+def _rounded(values: FloatArray, mantissa_bits: int) -> NDArray[np.float32]:
+    single: NDArray[np.float32] = np.ascontiguousarray(values, dtype=np.float32)
+    if mantissa_bits >= FULL_MANTISSA:
+        return single
+    encoded = BitRound(keepbits=mantissa_bits).encode(single)
+    return np.asarray(encoded).view(np.float32).reshape(values.shape)  # type: ignore[arg-type]
+
+
+def read_slabs(path: Path) -> Iterator[tuple[int, FloatArray]]:
+    """Slabs of a stored grid in order: first plane and values in e/Å³, [n_planes, n1, n2], their scale applied."""
     with _quiet(), ZipStore(path, mode="r") as store:
-        array = zarr.open_array(store, mode="r")
-        return np.asarray(array[...], dtype=np.float64) * float(array.attrs["scale"])  # type: ignore[arg-type]
+        array = zarr.open_array(store, path="density", mode="r")
+        scale = float(zarr.open_array(store, path="scale", mode="r")[()])  # type: ignore[arg-type]
+        for first, last in planes_of_slabs(array.shape):  # type: ignore[arg-type]
+            yield first, np.asarray(array[first:last], dtype=np.float64) * scale
+
+
+def read_grid(path: Path) -> FloatArray:
+    """Values in e/Å³ of a stored grid, [n0, n1, n2], its scale applied."""
+    return np.concatenate([values for _, values in read_slabs(path)])
+
+
+@contextlib.contextmanager
+def grid_on_disk(path: Path, folder: Path) -> Generator[FloatArray]:
+    """The values of `read_grid`, mapped from disk: the memory they take can be taken back at any time.
+
+    Args:
+        path: The stored grid.
+        folder: Where they lie meanwhile, eight bytes a point, in a file without a name.
+    """
+    with tempfile.TemporaryFile(dir=folder) as stream:
+        n_planes, plane = 0, (0, 0)
+        for first, values in read_slabs(path):
+            n_planes, plane = first + len(values), values.shape[1:]
+            values.tofile(stream)
+        yield np.memmap(stream, dtype=np.float64, mode="r", shape=(n_planes, *plane))

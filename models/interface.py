@@ -35,6 +35,10 @@ class DensityField(Protocol):
         """Point values in e/Å³, [n0, n1, n2]; point (i, j, k) lies at i/n0·a + j/n1·b + k/n2·c."""
         ...
 
+    def on_planes(self, shape: GridShape, first: int, last: int) -> FloatArray:
+        """The planes from `first` to before `last` of that grid, [last − first, n1, n2], and memory for no others."""
+        ...
+
     def at_points(self, points: FloatArray) -> FloatArray:
         """Values in e/Å³ at Cartesian points in Å, [n_points, 3] → [n_points]."""
         ...

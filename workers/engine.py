@@ -4,8 +4,8 @@ import gzip
 import json
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,21 @@ import structlog
 
 from jobs.artifacts import ArtifactStore
 from jobs.canonical import structure_from_record
-from jobs.grids import write_grid
+from jobs.grids import planes_of_slabs, write_grid
 from jobs.ledger import End, Ledger
 from jobs.records import Failure, TaskInput
 from jobs.transport import Ticket
 from jobs.version import code_version
-from models.interface import DensityField, DensityModel, ExpandedField, OutOfMemory, Potential, PotentialPrediction
+from models.interface import (
+    DensityField,
+    DensityModel,
+    ExpandedField,
+    FloatArray,
+    GridShape,
+    OutOfMemory,
+    Potential,
+    PotentialPrediction,
+)
 from rhocast.errors import InvalidField, PredictionFailed, RhocastError, TooLarge, UnknownModel
 from rhocast.structure import Structure
 from workers.batcher import Budgets
@@ -124,19 +133,12 @@ class Engine:
         shape = work.input.grid
         if shape is None:
             raise InvalidField("found a density task without a grid; expected one; this is a defect of the service")
-        values = field.on_grid(shape)
-        if not np.isfinite(values).all():
-            raise PredictionFailed(
-                f"found {np.count_nonzero(~np.isfinite(values))} values that are no numbers in the density; "
-                "expected finite ones; report it with the structure"
-            )
-        volume = work.structure.volume
-        summed = float(values.mean(dtype=np.float64)) * volume
         written: dict[str, Any] = {}
 
         def fill(path: Any) -> None:
-            grid = write_grid(path, values, field.n_electrons, volume, work.input.mantissa_bits)
-            written.update(integral=grid.integral, minimum=grid.minimum, maximum=grid.maximum)
+            bits, volume = work.input.mantissa_bits, work.structure.volume
+            grid = write_grid(path, shape, finite_slabs(field, shape), field.n_electrons, volume, bits)
+            written.update(asdict(grid))
 
         name = f"{work.ticket.key}.zarr.zip"
         self._artifacts.write(name, fill)
@@ -145,7 +147,6 @@ class Engine:
             self._artifacts.write(written["coefficients"], field.expansion().write)
         return {
             "n_electrons": field.n_electrons,
-            "scale_factor": field.n_electrons / summed,
             "artifact": name,
             "shape": list(shape),
             "mantissa_bits": work.input.mantissa_bits,
@@ -170,6 +171,22 @@ class Engine:
         name = f"{work.ticket.key}.json.gz"
         self._artifacts.write(name, lambda path: path.write_bytes(gzip.compress(text)))  # type: ignore[arg-type]
         return {"artifact": name}
+
+
+def finite_slabs(field: DensityField, shape: GridShape) -> Iterator[FloatArray]:
+    """Values of a field in e/Å³, slab by slab as they are stored, so that memory is that of one slab.
+
+    Raises:
+        PredictionFailed: If one is no number.
+    """
+    for first, last in planes_of_slabs(shape):
+        values = field.on_planes(shape, first, last)
+        if n_bad := np.count_nonzero(~np.isfinite(values)):
+            raise PredictionFailed(
+                f"found {n_bad} values that are no numbers in planes {first} to {last} of the density; "
+                "expected finite ones; report it with the structure"
+            )
+        yield values
 
 
 def _failure(error: Exception, work: _Work) -> Failure:

@@ -51,6 +51,19 @@ class Frame(NamedTuple):
         """Cell vectors in Å, one a row, [3, 3]."""
         return self.steps * self.shape[:, None]
 
+    def zeros(self, first: int, last: int) -> FloatArray:
+        """Zeros for the planes from `first` to before `last`, [last − first, n1, n2].
+
+        Raises:
+            ValueError: If the grid has no such planes.
+        """
+        n_planes = int(self.shape[0])
+        if not 0 <= first <= last <= n_planes:
+            raise ValueError(
+                f"found planes {first} to {last}; expected planes from 0 to {n_planes}, for the grid has {n_planes}"
+            )
+        return np.zeros((last - first, *self.shape[1:].tolist()))
+
     def lattice(self) -> "Frame":
         """The grid with one point in each cell: how the images of a centre look from a point."""
         return Frame.of_cell(self.cell, (1, 1, 1), self.is_periodic)

@@ -107,10 +107,6 @@ class RealSpaceDecoder:
         Raises:
             ValueError: If the grid has no such planes.
         """
-        if not 0 <= first <= last <= shape[0]:
-            raise ValueError(
-                f"found planes {first} to {last}; expected planes from 0 to {shape[0]}, for the grid has {shape[0]}"
-            )
         frame = Frame.of_cell(self._cell, shape, self._is_periodic)
         return _Planes.apply(self._tables, *self._harmonics(frame), frame, self._centres, (first, last))
 
@@ -177,7 +173,7 @@ class _Planes(torch.autograd.Function):
     def forward(ctx: Any, tables: Tensor, *geometry: Any) -> Tensor:
         degrees, harmonics, frame, centres, (first, last) = ctx.geometry = geometry
         ctx.save_for_backward(tables)
-        values = np.zeros((last - first, *frame.shape[1:].tolist()))
+        values = frame.zeros(first, last)
         fill_planes(degrees, harmonics, frame, _with_tables(centres, tables), first, values)
         return torch.from_numpy(values)
 

@@ -16,7 +16,7 @@ from scipy.interpolate import PPoly
 
 from models.decoder.frame import Chord, FloatArray, Frame, IntArray, Sphere, Vector, chords, in_steps, vector
 
-__all__ = ["Centres", "Frame", "RadialCubics", "sum_at_points", "sum_on_grid"]
+__all__ = ["Centres", "Frame", "RadialCubics", "sum_at_points", "sum_on_planes"]
 
 
 class RadialCubics(NamedTuple):
@@ -65,16 +65,20 @@ class Centres(NamedTuple):
     function: IntArray
 
 
-def sum_on_grid(frame: Frame, functions: RadialCubics, centres: Centres) -> FloatArray:
-    """Σ over atoms (a crystal: and their images) of f(|r − R|) at every grid point, [n0, n1, n2].
+def sum_on_planes(frame: Frame, functions: RadialCubics, centres: Centres, planes: tuple[int, int]) -> FloatArray:
+    """Σ over atoms (a crystal: and their images) of f(|r − R|) at the points of some planes, [n_planes, n1, n2].
 
     Args:
         frame: The grid; point (i, j, k) lies at i/n0·a + j/n1·b + k/n2·c.
         functions: Radial functions; the result has their unit.
         centres: Where they sit.
+        planes: First plane, and the one after the last.
+
+    Raises:
+        ValueError: If the grid has no such planes.
     """
-    total = np.zeros(tuple(frame.shape.tolist()))
-    _fill_grid(frame, functions, centres, total)
+    total = frame.zeros(*planes)
+    _fill_planes(frame, functions, centres, planes[0], total)
     return total
 
 
@@ -93,9 +97,9 @@ def sum_at_points(frame: Frame, functions: RadialCubics, centres: Centres, point
 
 
 @njit(parallel=True, nogil=True, cache=True)
-def _fill_grid(frame: Frame, functions: RadialCubics, centres: Centres, total: FloatArray) -> None:
+def _fill_planes(frame: Frame, functions: RadialCubics, centres: Centres, first: int, total: FloatArray) -> None:
     for plane in prange(total.shape[0]):
-        _fill_plane(frame, functions, centres, plane, total[plane])
+        _fill_plane(frame, functions, centres, first + plane, total[plane])
 
 
 @njit(cache=True)

@@ -14,7 +14,7 @@ from safetensors.numpy import load
 from scipy.interpolate import CubicSpline
 
 from models.decoder.radial_transforms import radial_transforms
-from models.decoder.real_space import Centres, Frame, RadialCubics, sum_at_points, sum_on_grid
+from models.decoder.real_space import Centres, Frame, RadialCubics, sum_at_points, sum_on_planes
 from models.interface import ExpandedField, FloatArray, GridShape
 from rhocast.density.expansion import DensityExpansion
 from rhocast.density.free_atoms import FreeAtoms
@@ -120,7 +120,11 @@ class PromoleculeField:
 
     def on_grid(self, shape: GridShape) -> FloatArray:
         """Point values in e/Å³, [n0, n1, n2]."""
-        return sum_on_grid(self._frame(shape), self._densities, self._centres)
+        return self.on_planes(shape, 0, shape[0])
+
+    def on_planes(self, shape: GridShape, first: int, last: int) -> FloatArray:
+        """Point values in e/Å³ of the planes from `first` to before `last` of a grid, [last − first, n1, n2]."""
+        return sum_on_planes(self._frame(shape), self._densities, self._centres, (first, last))
 
     def at_points(self, points: FloatArray) -> FloatArray:
         """Values in e/Å³ at Cartesian points in Å, [n_points, 3] → [n_points]."""

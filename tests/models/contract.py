@@ -100,6 +100,11 @@ class DensityModelContract:
         for array, copy in zip((structure.numbers, structure.positions, structure.cell), before, strict=True):
             np.testing.assert_array_equal(array, copy)
 
+    def test_planes_of_a_grid_are_those_of_the_whole(self, model, structure):
+        field = model.fields([structure])[0]
+        slabs = [field.on_planes(SHAPE, first, last) for first, last in ((0, 4), (4, 5), (5, 5), (5, SHAPE[0]))]
+        np.testing.assert_array_equal(np.concatenate(slabs), field.on_grid(SHAPE))
+
     def test_turning_the_structure_turns_the_density(self, model, structure):
         turned = replace(structure, positions=structure.positions @ ROTATION.T, cell=structure.cell @ ROTATION.T)
         self.assert_equal(self.on_grid(model, turned), self.on_grid(model, structure))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.interpolate import CubicSpline
 
-from models.decoder.real_space import Centres, Frame, RadialCubics, sum_at_points, sum_on_grid
+from models.decoder.real_space import Centres, Frame, RadialCubics, sum_at_points, sum_on_planes
 
 SPACING = 0.05
 SHEARED = np.array([[2.0, 0.0, 0.0], [1.7, 1.9, 0.0], [-1.6, 1.5, 2.2]])
@@ -60,7 +60,7 @@ CELLS = {"sheared": SHEARED, "left-handed": LEFT_HANDED, "smaller than the cutof
 @pytest.mark.parametrize("is_periodic", [True, False])
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 4, 2)])
 def test_the_grid_equals_a_plain_loop_over_images(functions, centres, cell, is_periodic, shape):
-    found = sum_on_grid(Frame.of_cell(cell, shape, is_periodic), functions, centres)
+    found = sum_on_planes(Frame.of_cell(cell, shape, is_periodic), functions, centres, (0, shape[0]))
     expected = plain_sum(cell, is_periodic, fractional_grid(shape)).reshape(shape)
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
 
@@ -83,13 +83,13 @@ def test_a_function_is_its_spline_from_the_nucleus_to_the_cutoff(functions):
 
 def test_an_atom_outside_the_box_reaches_into_it_once(functions):
     frame = Frame.of_cell(2 * np.eye(3), (4, 4, 4), is_periodic=False)
-    found = sum_on_grid(frame, functions, Centres(np.array([[-0.5, 0.0, 0.0]]), np.array([0])))
+    found = sum_on_planes(frame, functions, Centres(np.array([[-0.5, 0.0, 0.0]]), np.array([0])), (0, 4))
     np.testing.assert_allclose(found[:, 0, 0], SPLINES[0]([1.0, 1.5, 2.0, 2.5]), rtol=1e-12)
 
 
 def test_no_atoms_make_a_grid_of_zeros(functions):
     frame = Frame.of_cell(SHEARED, (2, 3, 4), is_periodic=True)
-    found = sum_on_grid(frame, functions, Centres(np.zeros((0, 3)), np.zeros(0, dtype=np.int64)))
+    found = sum_on_planes(frame, functions, Centres(np.zeros((0, 3)), np.zeros(0, dtype=np.int64)), (0, 2))
     np.testing.assert_array_equal(found, np.zeros((2, 3, 4)))
 
 
@@ -111,7 +111,7 @@ def test_the_number_of_threads_changes_no_bit(functions, centres):
     try:
         for n_threads in (1, before):
             numba.set_num_threads(n_threads)
-            grids.append(sum_on_grid(frame, functions, centres))
+            grids.append(sum_on_planes(frame, functions, centres, (0, 11)))
     finally:
         numba.set_num_threads(before)
     np.testing.assert_array_equal(*grids)

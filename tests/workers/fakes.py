@@ -88,7 +88,10 @@ class UniformField:
         self._value = value * structure.n_atoms / structure.volume
 
     def on_grid(self, shape: GridShape) -> FloatArray:
-        return np.full(shape, self._value)
+        return self.on_planes(shape, 0, shape[0])
+
+    def on_planes(self, shape: GridShape, first: int, last: int) -> FloatArray:
+        return np.full((last - first, *shape[1:]), self._value)
 
     def at_points(self, points: FloatArray) -> FloatArray:
         return np.full(len(points), self._value)

@@ -193,7 +193,7 @@ def test_numbers_that_are_not_numbers_fail(ledger, submit, make_engine, monkeypa
     make_engine(Uniform(is_broken=True))[0].run([density])
     error = ended(ledger, density)[0].error
     assert error is not None
-    assert "120 values that are no numbers" in error.detail
+    assert "120 values that are no numbers in planes 0 to 4" in error.detail
     potential = submit(structure("Si"), want=(Property.ENERGY, Property.FORCES))
     model = CountingPotential()
     answer = model.predict

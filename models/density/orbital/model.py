@@ -92,9 +92,13 @@ class OrbitalField:
 
     def on_grid(self, shape: GridShape) -> FloatArray:
         """Point values in e/Å³, [n0, n1, n2]."""
-        values = self._promolecule.on_grid(shape)
+        return self.on_planes(shape, 0, shape[0])
+
+    def on_planes(self, shape: GridShape, first: int, last: int) -> FloatArray:
+        """Point values in e/Å³ of the planes from `first` to before `last` of a grid, [last − first, n1, n2]."""
+        values = self._promolecule.on_planes(shape, first, last)
         for decoder in self._decoders:
-            values += decoder.on_grid(shape).numpy()
+            values += decoder.on_planes(shape, first, last).numpy()
         return values
 
     def at_points(self, points: FloatArray) -> FloatArray:
