@@ -17,11 +17,13 @@ RUN pip install --no-cache-dir --constraint constraints.txt pip \
  && pip install --no-cache-dir --constraint constraints.txt --group web --editable sdk
 COPY jobs jobs
 COPY app app
+COPY web web
+COPY examples examples
 USER 10001
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=2)"]
-CMD ["python", "-m", "uvicorn", "app.factory:create_app", "--factory", "--host", "0.0.0.0", "--port", "8000"]
+CMD ["python", "-m", "app.web", "--host", "0.0.0.0", "--port", "8000"]
 
 # The registry's torch carries CUDA. One worker a GPU.
 FROM base AS worker

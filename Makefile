@@ -5,8 +5,9 @@ TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PORT ?= 8000
+BROWSER_READY := $(VENV)/.ready-browser
 
-.PHONY: help setup demo serve test check coverage openapi bench clean reference-smoke
+.PHONY: help setup demo serve test browser-test check coverage openapi bench clean reference-smoke
 
 # The DFT code (GPL) has an environment of its own: it makes reference data and no part of the product imports it.
 REFERENCE_VENV ?= .venv-reference
@@ -19,6 +20,7 @@ help:
 	@echo "make serve     start the service on http://127.0.0.1:$(PORT)"
 	@echo "make test      check, then all tests"
 	@echo "make check     ruff, pyright, import-linter"
+	@echo "make browser-test   the page in a real Chromium"
 	@echo "make coverage  all tests with line coverage"
 	@echo "make bench     throughput, latency and CHGCAR speed, printed with the machine and the commit"
 	@echo "make openapi   write openapi.yaml from the application"
@@ -52,6 +54,15 @@ check: $(READY)
 
 test: check
 	$(BIN)/python -m pytest
+
+browser-test: $(BROWSER_READY)
+	@command -v "$${CHROMIUM:-chromium}" || command -v chromium-browser || command -v google-chrome || \
+		{ echo "Chromium is missing. As root: apt-get install chromium (or name one by CHROMIUM)"; exit 1; }
+	$(BIN)/python -m pytest tests/browser
+
+$(BROWSER_READY): $(READY)
+	$(BIN)/pip install --quiet --constraint constraints.txt --group browser
+	@touch $(BROWSER_READY)
 
 coverage: $(READY)
 	$(BIN)/python -m pytest --cov --cov-report=term

@@ -33,6 +33,8 @@ from rhocast.schemas import (
 from rhocast.structure import Structure
 
 _SCALE_TOLERANCE = 1e-3
+_MOST_ATOMS_NAMED = 10
+_DENSITY_LINKS = ("density", "charges", "moments", "profile", "potential")
 
 
 class Answers:
@@ -55,6 +57,7 @@ class Answers:
         tasks = [task for task in view.tasks.values() if task is not None]
         has_result = with_result and status == JobStatus.SUCCEEDED
         link = f"/v1/jobs/{record.id}"
+        links = _DENSITY_LINKS if Property.DENSITY in record.want else ()
         return Job(
             id=record.id,
             status=status,
@@ -68,10 +71,10 @@ class Answers:
             expires_at=record.created_at + self._kept,
             was_cached=view.was_cached,
             compute_seconds=sum(task.seconds or 0.0 for task in tasks) if status == JobStatus.SUCCEEDED else None,
-            warnings=[*record.warnings, *_grid_warnings(view)],
+            warnings=[*record.warnings, *_grid_warnings(view), *_unfamiliar_warnings(view)],
             error=self._problem(view),
             result=self._prediction(view, structure) if has_result else None,
-            links={"self": link, **({"density": f"{link}/density"} if Property.DENSITY in record.want else {})},
+            links={"self": link} | {name: f"{link}/{name}" for name in links},
         )
 
     def _problem(self, view: JobView) -> Problem | None:
@@ -129,7 +132,7 @@ class Answers:
             maximum=result["maximum"],
             mantissa_bits=result["mantissa_bits"],
             provenance=provenance(info, structure, result["code_version"]),
-            uncertainty=Uncertainty(reason=info.no_uncertainty_because),
+            uncertainty=_uncertainty(view, info, result),
             artifacts={
                 name: f"/v1/jobs/{view.record.id}/density?format={name}"
                 for name in (*DENSITY_FORMATS, *(["coefficients"] if "coefficients" in result else []))
@@ -193,6 +196,45 @@ def file_key(view: JobView, task: TaskRecord, density_format: str, comment: str)
     """Name of a density file: it differs wherever the bytes would."""
     parts = [task.key, density_format, comment, json.dumps(view.record.structure, sort_keys=True)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _uncertainty(view: JobView, info: ModelInfo, result: dict[str, Any]) -> Uncertainty:
+    """What a density model expects of its error, in the user's order of atoms; or why it does not."""
+    found = result.get("uncertainty")
+    if found is None:
+        return Uncertainty(reason=info.no_uncertainty_because)
+    order = np.array(view.record.order, dtype=np.int64)
+    unfamiliar = _places_sent(view, found["unfamiliar"])
+    reason = f"the surroundings of {len(unfamiliar)} of {len(order)} atoms are unlike any that the model learned from"
+    return Uncertainty(
+        value=found["value"],
+        upper=found["upper"],
+        coverage=found["coverage"],
+        per_atom=restored(np.array(found["per_atom"]), order).tolist(),
+        unfamiliar_atoms=unfamiliar,
+        reason=reason if unfamiliar else None,
+    )
+
+
+def _places_sent(view: JobView, atoms: list[int]) -> list[int]:
+    """Places in the user's order of some atoms of the canonical one, rising."""
+    return sorted(view.record.order[atom] for atom in atoms)
+
+
+def _unfamiliar_warnings(view: JobView) -> list[str]:
+    lines: list[str] = []
+    for name, task in view.tasks.items():
+        found = ((task.result or {}).get("uncertainty") or {}).get("unfamiliar") if task is not None else None
+        if not found:
+            continue
+        shown = ", ".join(map(str, _places_sent(view, found)[:_MOST_ATOMS_NAMED]))
+        more = f" and {len(found) - _MOST_ATOMS_NAMED} more" if len(found) > _MOST_ATOMS_NAMED else ""
+        lines.append(
+            f"the surroundings of {len(found)} of {len(view.record.order)} atoms are unlike any that {name} learned "
+            f"from, so nobody knows the error there (places {shown}{more}, counted from 0): look at the structure, "
+            "compare with model promolecule, or run DFT"
+        )
+    return lines
 
 
 def _grid_warnings(view: JobView) -> list[str]:

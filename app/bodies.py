@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from fastapi import Request
@@ -50,7 +50,7 @@ async def read_prediction(request: Request, body: bytes) -> PredictionRequest:
         raise UnsupportedFormat(f"found a body in content encoding {encoding!r}; expected none; send it uncompressed")
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type == "application/json":
-        return PredictionRequest.model_validate(_json(body))
+        return PredictionRequest.model_validate(json_value(body))
     if content_type == "multipart/form-data":
         form = await _form(request, body)
         try:
@@ -63,7 +63,12 @@ async def read_prediction(request: Request, body: bytes) -> PredictionRequest:
     )
 
 
-def _json(body: bytes) -> Any:
+def json_value(body: bytes) -> Any:
+    """What a text in JSON says.
+
+    Raises:
+        InvalidRequest: If it is not UTF-8, not JSON, or could not be sent back.
+    """
     try:
         text = body.decode("utf-8")
         value = json.loads(text, parse_constant=_refuse_constant)
@@ -105,24 +110,33 @@ def _from_form(form: FormData) -> PredictionRequest:
     if upload is None:
         raise InvalidField("found no part named 'file'; expected the structure file there: curl -F file=@POSCAR …")
     content = upload.file.read() if isinstance(upload, UploadFile) else upload.encode()
-    fields: dict[str, Any] = {"structure": {"text": decoded(content), "format": _text(form, "format")}}
+    texts = {name: [_as_text(value, name) for value in form.getlist(name)] for name in _FIELDS}
+    structure = {"text": decoded(content), "format": "".join(texts["format"][-1:]) or None}
+    fields = settings_of_form(texts)
+    if priority := "".join(texts["priority"][-1:]):
+        fields["priority"] = priority
+    return PredictionRequest.model_validate({"structure": structure, **fields})
+
+
+def settings_of_form(texts: Mapping[str, list[str]]) -> dict[str, Any]:
+    """What the text fields of a form ask of a structure, as a request in JSON has it.
+
+    Args:
+        texts: Values of each field, in their order.
+    """
+    fields: dict[str, Any] = {}
     for name in ("want", "model"):
-        texts = [_as_text(value, name) for value in form.getlist(name)]
-        values = [part.strip() for text in texts for part in text.split(",") if part.strip()]
+        values = [part.strip() for text in texts.get(name, ()) for part in text.split(",") if part.strip()]
         if values:
             fields[name] = values
-    grid: dict[str, Any] = {name: _text(form, name) for name in ("spacing", "encut")}
-    if shape := _text(form, "shape"):
+    last = {name: values[-1] for name, values in texts.items() if values and values[-1]}
+    grid: dict[str, Any] = {name: last.get(name) for name in ("spacing", "encut")}
+    if shape := last.get("shape"):
         grid["shape"] = [part.strip() for part in shape.split(",")]
     fields["grid"] = grid
-    for name in ("vacuum", "priority"):
-        if value := _text(form, name):
-            fields[name] = value
-    return PredictionRequest.model_validate(fields)
-
-
-def _text(form: FormData, name: str) -> str | None:
-    return _as_text(form.get(name) or "", name) or None
+    if vacuum := last.get("vacuum"):
+        fields["vacuum"] = vacuum
+    return fields
 
 
 def _as_text(value: UploadFile | str, name: str) -> str:

@@ -1,124 +1,127 @@
-"""Density files: made from what a worker stored when first asked for, then kept."""
+"""Density and potential files: which there are, and how each is written from what a worker stored."""
 
-import base64
-import hashlib
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from app.answers import comment_line, file_key
-from app.services import Services
-from jobs.canonical import structure_from_record
+from app.kept_files import Recipe
+from app.stored_density import StoredDensity
 from jobs.grids import grid_on_disk
-from jobs.records import JobView
-from rhocast.density import Density, DensityExpansion
-from rhocast.errors import ArtifactExpired, ArtifactNotFound
-from rhocast.schemas import DensityAnswer, DownloadFormat
+from rhocast.analysis_schemas import GridQuantity, PotentialFormat
+from rhocast.density import Density
+from rhocast.density.files import write_whole
+from rhocast.density.potential_files import write_locpot, write_potential_cube
+from rhocast.density.zarr_archive import FULL_MANTISSA, write_zarr
+from rhocast.errors import InvalidField
+from rhocast.schemas import DENSITY_FORMATS, DownloadFormat
 
-FILE_NAMES: dict[DownloadFormat, str] = {
-    "chgcar": "CHGCAR",
-    "chg": "CHG",
-    "cube": "density.cube",
-    "npz": "density.npz",
-    "coefficients": "density.coefficients.npz",
+_ENDINGS: dict[DownloadFormat, str] = {
+    "cube": ".cube",
+    "npz": ".npz",
+    "zarr": ".zarr.zip",
+    "coefficients": ".coefficients.npz",
+}
+POTENTIAL_FILE_NAMES: dict[PotentialFormat, str] = {"locpot": "LOCPOT", "cube": "potential.cube"}
+_POTENTIAL_WRITERS = {"locpot": write_locpot, "cube": write_potential_cube}
+_TEXT = "text/plain; charset=utf-8"
+_BINARY = "application/octet-stream"
+MEDIA_TYPES: dict[DownloadFormat | PotentialFormat, str] = {
+    "chgcar": _TEXT,
+    "chg": _TEXT,
+    "cube": _TEXT,
+    "locpot": _TEXT,
+    "npz": _BINARY,
+    "zarr": _BINARY,
+    "coefficients": _BINARY,
 }
 
 
-@dataclass(frozen=True)
-class DensityFile:
-    """A file that is ready to be sent.
-
-    Attributes:
-        path: Where it is.
-        etag: Strong entity tag.
-        digest: SHA-256 of the bytes, base64 (RFC 9530).
-    """
-
-    path: Path
-    etag: str
-    digest: str
+def file_name(format: DownloadFormat, quantity: GridQuantity = "density") -> str:
+    """Name of a density file that says its format to every program that reads it."""
+    if format in _ENDINGS:
+        return quantity + _ENDINGS[format]
+    return format.upper() + ("" if quantity == "density" else f"_{quantity}")
 
 
-@dataclass(frozen=True)
-class Content:
-    """What a file says beside the density.
-
-    Attributes:
-        structure: Record of the user's structure.
-        order: Canonical atom k is the user's atom `order[k]`.
-        comment: Comment line.
-        format: Format of the file.
-    """
-
-    structure: dict[str, Any]
-    order: list[int]
-    comment: str
-    format: DownloadFormat
-
-
-async def density_file(
-    services: Services, view: JobView, answer: DensityAnswer | None, density_format: DownloadFormat
-) -> DensityFile:
-    """The density of a finished job in one format.
-
-    Raises:
-        ArtifactNotFound: If the job has no density, or its density no coefficients.
-        ArtifactExpired: If what the file is made of is no longer kept.
-        StorageFull: If there is no room for the file.
-    """
-    task = view.tasks.get(view.record.models.get("density", ""))
-    if answer is None or task is None or task.result is None:
-        raise ArtifactNotFound(
-            f"found that job {view.record.id!r} has no density (it wanted {', '.join(view.record.want)}); "
-            "submit one that wants it"
-        )
-    source = services.artifacts.path(_stored_name(view, task.result, density_format))
-    comment = comment_line(answer, density_format)
-    key = file_key(view, task, density_format, comment)
-    name, digest_name = f"{key}.{density_format}", f"{key}.{density_format}.sha256"
-    if not (services.artifacts.holds(name) and services.artifacts.holds(digest_name)):
-        if not source.is_file():
-            raise ArtifactExpired(
-                f"found that the density of job {view.record.id!r} is no longer kept; submit the structure again"
-            )
-        content = Content(view.record.structure, view.record.order, comment, density_format)
-        await services.converter.run(convert, services.artifacts, (source, name, digest_name), content)
-    return DensityFile(services.artifacts.path(name), key, services.artifacts.path(digest_name).read_text())
-
-
-def _stored_name(view: JobView, result: dict[str, Any], density_format: DownloadFormat) -> str:
-    """Name of the stored object that a file is made of."""
-    if density_format != "coefficients":
-        return result["artifact"]
-    if "coefficients" not in result:
-        raise ArtifactNotFound(
-            f"found that the density of job {view.record.id!r} has no coefficients, for its model has none or it was "
-            "made before they were kept; expected a newer result; submit the structure again, or take a grid "
-            "(chgcar, chg, cube, npz)"
-        )
-    return result["coefficients"]
-
-
-def convert(artifacts: Any, names: tuple[Path, str, str], content: Content) -> None:
-    """Writes what a worker stored as a density file; runs in a process of its own.
+def density_recipe(stored: StoredDensity, format: DownloadFormat, quantity: GridQuantity = "density") -> Recipe:
+    """How a density file is made.
 
     Args:
-        artifacts: Where the file goes.
-        names: Path of the stored object, name of the file, name of its digest.
-        content: What the file says beside the density.
+        stored: The density.
+        format: Format of the file.
+        quantity: What it holds.
+
+    Raises:
+        ArtifactNotFound: If the job lacks what it is made of.
+        InvalidField: If coefficients are wanted of something else than the density.
     """
-    source, name, digest_name = names
-    structure = structure_from_record(content.structure)
-    if content.format == "coefficients":
-        stored = DensityExpansion.read(source).reordered(np.argsort(content.order))
-        # The user's positions may lie in other cells than the canonical ones: functions go with their atoms.
-        path = artifacts.write(name, replace(stored, structure=structure, comment=content.comment).write)
+    if format != "coefficients":
+        sources, write = stored.sources(quantity), write_grid_file
+    elif quantity == "density":
+        sources, write = (stored.kept_coefficients("they are what is asked for"),), write_coefficients
     else:
-        with grid_on_disk(source, artifacts.folder) as values:
-            density = Density(structure, values, comment=content.comment)
-            path = artifacts.write(name, lambda partial: density.write(partial, format=content.format))
-    with path.open("rb") as stream:
-        digest = base64.b64encode(hashlib.file_digest(stream, "sha256").digest()).decode()
-    artifacts.write(digest_name, lambda partial: partial.write_text(digest))
+        raise InvalidField(
+            f"found quantity={quantity} with format=coefficients; expected coefficients of the density itself, in "
+            f"which free atoms and what the model adds stand apart; take a grid ({', '.join(DENSITY_FORMATS)})"
+        )
+    key = stored.key(f"{quantity} {format}", quantity)
+    return Recipe(stored.job_id, key, format, sources, write, (stored, format, quantity))
+
+
+def potential_recipe(stored: StoredDensity, format: PotentialFormat) -> Recipe:
+    """How a file of the electrostatic potential is made.
+
+    Args:
+        stored: The density.
+        format: Format of the file.
+
+    Raises:
+        TooLarge: If it takes too much memory.
+    """
+    stored.refuse_large_potential()
+    key, sources = stored.key(f"potential {format}", "potential"), stored.sources("potential")
+    return Recipe(stored.job_id, key, f"potential.{format}", sources, write_potential_file, (stored, format))
+
+
+def write_coefficients(path: Path, stored: StoredDensity, *_: str) -> None:
+    """Writes the density as coefficients.
+
+    Args:
+        path: Where to.
+        stored: The density.
+    """
+    stored.expansion().write(path)
+
+
+def write_grid_file(path: Path, stored: StoredDensity, format: str, quantity: GridQuantity) -> None:
+    """Writes the density on its grid, or what is derived of it.
+
+    Args:
+        path: Where to; the folder also holds the grid meanwhile.
+        stored: The density.
+        format: Format of the file.
+        quantity: What it holds.
+    """
+    if quantity == "density":
+        with grid_on_disk(stored.grid, path.parent) as values:
+            density = Density(stored.structure, values, comment=stored.comment("npz"))
+            _write(density, path, format, stored.answer.mantissa_bits, stored.answer.scale_factor)
+    else:
+        _write(stored.on_grid(quantity), path, format, FULL_MANTISSA, 1.0)
+
+
+def _write(density: Density, path: Path, format: str, mantissa_bits: int, scale: float) -> None:
+    if format == "zarr":  # float32, which needs no more bits than the stored values have
+        write_whole(path, "density", lambda stream: write_zarr(density, stream, mantissa_bits, scale))
+    else:
+        density.write(path, format=format)
+
+
+def write_potential_file(path: Path, stored: StoredDensity, format: PotentialFormat) -> None:
+    """Writes the electrostatic potential.
+
+    Args:
+        path: Where to.
+        stored: The density that it is of.
+        format: Format of the file.
+    """
+    potential = stored.potential()
+    write_whole(path, "potential", lambda stream: _POTENTIAL_WRITERS[format](potential, stream))

@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rhocast.errors import (
+    Forbidden,
     InvalidField,
     InvalidRequest,
     RhocastError,
@@ -24,12 +25,17 @@ from rhocast.errors import (
     ServiceUnavailable,
     StorageFull,
     TooManyRequests,
+    Unauthorized,
     error_from_problem,
 )
 from rhocast.schemas import Problem
 
 MEDIA_TYPE = "application/problem+json"
 
+_CHALLENGES: dict[type[RhocastError], str] = {
+    Unauthorized: 'Bearer realm="rhocast"',
+    Forbidden: 'Bearer realm="rhocast", error="insufficient_scope"',
+}
 _MAX_LINES = 20  # a list of a million wrong numbers shall not make an answer of a hundred megabytes
 
 log = structlog.get_logger()
@@ -51,8 +57,18 @@ def problem_response(
     all_headers = dict(headers or {})
     if isinstance(error, ServiceUnavailable | TooManyRequests | StorageFull):
         all_headers.setdefault("Retry-After", "5")
+    if challenge := _CHALLENGES.get(type(error)):
+        all_headers["WWW-Authenticate"] = challenge
     body = problem(error, errors).model_dump(mode="json", exclude_none=True)
     return JSONResponse(body, error.status, headers=all_headers, media_type=MEDIA_TYPE)
+
+
+def noted_response(
+    request: Request, error: RhocastError, errors: list[str] | None = None, headers: Mapping[str, str] | None = None
+) -> JSONResponse:
+    """A problem as the answer to a request, in whose state its class is noted for the log."""
+    request.state.problem = type(error).__name__
+    return problem_response(error, errors, headers)
 
 
 def field_errors(items: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -83,36 +99,43 @@ def _is_refusal(error: redis.ResponseError) -> bool:
 def install(app: FastAPI) -> None:
     """Makes an application answer every error with a problem document."""
 
-    async def rhocast_error(_: Request, error: Exception) -> JSONResponse:
-        return problem_response(error if isinstance(error, RhocastError) else ServerError(str(error)))
+    async def rhocast_error(request: Request, error: Exception) -> JSONResponse:
+        return noted_response(request, error if isinstance(error, RhocastError) else ServerError(str(error)))
 
-    async def validation_error(_: Request, error: Exception) -> JSONResponse:
+    async def validation_error(request: Request, error: Exception) -> JSONResponse:
         if not isinstance(error, RequestValidationError | ValidationError):
             raise error
-        return problem_response(*invalid_fields(error))
+        return noted_response(request, *invalid_fields(error))
 
-    async def http_error(_: Request, error: Exception) -> JSONResponse:
+    async def http_error(request: Request, error: Exception) -> JSONResponse:
         if not isinstance(error, HTTPException):
             raise error
         detail = f"found a request that gives: {error.detail}; expected a path and a method that are served; see /docs"
-        return problem_response(error_from_problem("", error.status_code, detail), headers=error.headers)
+        return noted_response(request, error_from_problem("", error.status_code, detail), headers=error.headers)
 
     async def store_error(request: Request, error: Exception) -> JSONResponse:
         if isinstance(error, redis.ResponseError) and not _is_refusal(error):
             return await defect(request, error)
         log.error("store_unavailable", path=request.url.path, error=str(error))
-        return problem_response(
+        return noted_response(
+            request,
             ServiceUnavailable(
                 "found that the job store does not answer; expected it up; nothing was lost: try again in a few seconds"
-            )
+            ),
         )
 
     async def defect(request: Request, error: Exception) -> JSONResponse:
         # Formatted here: a log with local variables would hold the user's structure, and take seconds to print it.
         trace = "".join(traceback.format_exception(error))
-        log.error("request_failed", path=request.url.path, traceback=trace)
-        return problem_response(
-            ServerError("found a defect of the service; expected none; the log has it: report what you sent")
+        request_id = getattr(request.state, "request_id", "")
+        log.error("request_failed", path=request.url.path, traceback=trace, request_id=request_id)
+        return noted_response(
+            request,
+            ServerError(
+                "found a defect of the service; expected none; the log has it: report what you sent, "
+                f"and the request id {request_id}"
+            ),
+            headers={"X-Request-ID": request_id},
         )
 
     app.add_exception_handler(RhocastError, rhocast_error)

@@ -5,6 +5,9 @@ import json
 import secrets
 from datetime import UTC, datetime
 
+import structlog
+
+from app.access import Caller, charge
 from app.grids import chosen_grid
 from app.services import Services
 from app.structures.parsing import parsed
@@ -12,7 +15,7 @@ from app.structures.preflight import check_size, check_text, structure_format
 from jobs.canonical import CanonicalStructure, canonical, content_key, structure_record
 from jobs.cost import estimated_edges
 from jobs.directory import Entry, chosen_models, covers, info_for, info_record
-from jobs.records import JobRecord, TaskInput, TaskOrder
+from jobs.records import BatchItem, JobRecord, TaskInput, TaskOrder, TaskStatus
 from jobs.transport import Transport
 from jobs.version import RESULT_SCHEMA
 from rhocast.elements import MAGNETIC_ELEMENTS
@@ -22,6 +25,8 @@ from rhocast.schemas import OptimadeStructure, PlainStructure, PredictionRequest
 from rhocast.structure import Structure
 
 GridShape = tuple[int, int, int]
+
+log = structlog.get_logger()
 
 
 async def parse_structure(services: Services, request: PredictionRequest) -> Structure:
@@ -43,23 +48,38 @@ async def parse_structure(services: Services, request: PredictionRequest) -> Str
     return await services.parser.run(parsed, kind, content, settings.max_atoms, request.vacuum)
 
 
-async def submit(services: Services, request: PredictionRequest, idempotency_key: str, body_hash: str) -> str:
+async def submit(
+    services: Services,
+    caller: Caller,
+    request: PredictionRequest,
+    idempotency_key: str,
+    body_hash: str,
+    item: BatchItem | None = None,
+) -> str:
     """Accepts a request and returns the id of its job.
 
     Args:
         services: What the application has.
+        caller: Who asks; what is new is charged to the account of the key.
         request: What is asked.
         idempotency_key: The client's key, empty for none.
         body_hash: Hash of the request's body.
+        item: Item of a batch that asks it, if one does.
 
     Raises:
         RhocastError: Whatever is wrong with the request; nothing is recorded then.
     """
     structure = await parse_structure(services, request)
-    return await asyncio.to_thread(_record, services, request, structure, (idempotency_key, body_hash))
+    return await asyncio.to_thread(_record, services, caller, request, structure, (idempotency_key, body_hash, item))
 
 
-def _record(services: Services, request: PredictionRequest, structure: Structure, idempotency: tuple[str, str]) -> str:
+def _record(
+    services: Services,
+    caller: Caller,
+    request: PredictionRequest,
+    structure: Structure,
+    origin: tuple[str, str, BatchItem | None],
+) -> str:
     settings = services.settings
     want = list(dict.fromkeys(request.want))
     entries = services.directory.entries()
@@ -79,11 +99,12 @@ def _record(services: Services, request: PredictionRequest, structure: Structure
         for info in infos.values()
     ]
     known = _known_tasks(services, orders)
-    for order in orders:
-        if order.key not in known:
-            _refuse_overload(services, Transport.queue_name(order.model, request.priority))
+    new = [order for order in orders if order.key not in known]
+    for order in new:
+        _refuse_overload(services, Transport.queue_name(order.model, request.priority))
+    charge(services, caller, structure.n_atoms if new else 1)
     record = JobRecord(
-        id=secrets.token_urlsafe(12),
+        id=item.job_id if (item := origin[-1]) is not None else secrets.token_urlsafe(12),
         created_at=datetime.now(UTC),
         structure=structure_record(structure),
         order=form.order.tolist(),
@@ -97,8 +118,14 @@ def _record(services: Services, request: PredictionRequest, structure: Structure
             *(line for info in infos.values() for line in warnings_for(structure, info)),
         ],
         infos={name: info_record(info_for(info, structure)) for name, info in infos.items()},
+        owner=caller.owner,
+        request_id=structlog.contextvars.get_contextvars().get("request_id", ""),
     )
-    return services.ledger.submit(record, orders, *idempotency)
+    job_id = services.ledger.submit(record, orders, *origin)
+    for order in orders:
+        services.metrics.count_task(order.model, known.get(order.key, "miss"))
+    log.info("job_accepted", job=job_id, atoms=structure.n_atoms, tasks=[order.key for order in orders])
+    return job_id
 
 
 def _order(
@@ -194,9 +221,12 @@ def _refuse_overload(services: Services, queue: str) -> None:
         )
 
 
-def _known_tasks(services: Services, orders: list[TaskOrder]) -> set[str]:
-    """Keys of the tasks that exist. Their files count as new from now on; a result whose file is gone is forgotten."""
-    known: set[str] = set()
+def _known_tasks(services: Services, orders: list[TaskOrder]) -> dict[str, str]:
+    """Keys of the tasks that need not be computed: hit if they were, join if they will be.
+
+    Their files count as new from now on; a result whose file is gone is forgotten.
+    """
+    known: dict[str, str] = {}
     for task in services.ledger.tasks([order.key for order in orders]).values():
         result = task.result or {}
         names = [result[one] for one in ("artifact", "coefficients") if one in result]
@@ -205,7 +235,8 @@ def _known_tasks(services: Services, orders: list[TaskOrder]) -> set[str]:
             continue
         for name in names:
             services.artifacts.touch(name)
-        known.add(task.key)
+        if task.status != TaskStatus.FAILED:
+            known[task.key] = "hit" if task.status == TaskStatus.SUCCEEDED else "join"
     return known
 
 

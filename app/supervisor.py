@@ -1,8 +1,8 @@
 """`python -m app.supervisor`: the whole service on one machine.
 
-Starts the store (unless REDIS_URL names one), workers and the web server, and starts each again if it dies. State is
-in the store and in the artifact folder alone, so nothing here coordinates anything: many machines run the same
-processes against one Redis.
+Starts the store (unless REDIS_URL names one), workers, the expander of batches and the web server, and starts each
+again if it dies. State is in the store and in the artifact folder alone, so nothing here coordinates anything: many
+machines run the same processes against one Redis.
 """
 
 import argparse
@@ -14,11 +14,12 @@ from collections.abc import Sequence
 
 import structlog
 
+from app.access import require_keys
 from jobs import logs
 from jobs.embedded import EmbeddedStore
 from jobs.settings import Settings
 from jobs.termination import Termination
-from rhocast.errors import ServiceUnavailable
+from rhocast.errors import RhocastError, ServiceUnavailable
 
 _STEADY_SECONDS = 30.0
 _LONGEST_PAUSE = 30.0
@@ -79,25 +80,38 @@ def supervise(settings: Settings, host: str, port: int, n_workers: int) -> None:
         host: Address that the web server listens on.
         port: Its port.
         n_workers: Worker processes; one a device.
+
+    Raises:
+        Unauthorized: If it would listen where a key is needed, and there is none.
     """
     termination = Termination()
     store = None if settings.redis_url else EmbeddedStore(settings.data / "store").start()
     url = store.url if store else settings.redis_url
+    try:
+        require_keys(settings, host, url)
+    except RhocastError:
+        if store is not None:
+            store.stop()
+        raise
     environment = {**os.environ, "RHOCAST_REDIS_URL": url, "RHOCAST_DATA": str(settings.data.resolve())}
     web = Child("web", _web_command(host, port), environment)
-    workers = [Child(f"worker-{index}", _worker_command(), environment) for index in range(n_workers)]
+    expander = Child("expander", _expander_command(), environment)
+    workers = [
+        Child(f"worker-{index}", _worker_command(), environment | _metrics_port(settings, index))
+        for index in range(n_workers)
+    ]
     log.info("service_started", url=f"http://{host}:{port}", store=url)
     while not termination.wait(0.1):
         if store is not None:
             _keep_alive(store)
-        for child in (web, *workers):
+        for child in (web, expander, *workers):
             child.keep_alive()
     web.stop(_WEB_GRACE_SECONDS)
-    for worker in workers:
-        if worker.process is not None:
-            worker.process.terminate()  # all drain at once
-    for worker in workers:
-        worker.stop(settings.drain_seconds + 5)
+    for child in (expander, *workers):
+        if child.process is not None:
+            child.process.terminate()  # all drain at once
+    for child in (expander, *workers):
+        child.stop(settings.drain_seconds + 5)
     if store is not None:
         store.stop()
 
@@ -114,11 +128,21 @@ def _worker_command() -> list[str]:
     return [sys.executable, "-m", "workers"]
 
 
+def _expander_command() -> list[str]:
+    return [sys.executable, "-m", "app.batches"]
+
+
 def _web_command(host: str, port: int) -> list[str]:
     return [
-        sys.executable, "-m", "uvicorn", "app.factory:create_app", "--factory", "--host", host, "--port", str(port),
-        "--log-level", "warning", "--timeout-graceful-shutdown", str(_WEB_GRACE_SECONDS - 5),
+        sys.executable, "-m", "app.web", "--host", host, "--port", str(port),
+        "--grace", str(_WEB_GRACE_SECONDS - 5),
     ]  # fmt: skip
+
+
+def _metrics_port(settings: Settings, index: int) -> dict[str, str]:
+    """Environment of one of several workers, each of which has its /metrics on a port of its own."""
+    first = settings.worker_metrics_port
+    return {"RHOCAST_WORKER_METRICS_PORT": str(first + index)} if first else {}
 
 
 def main() -> None:
@@ -129,7 +153,10 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     arguments = parser.parse_args()
     logs.configure()
-    supervise(Settings(), arguments.host, arguments.port, arguments.workers)
+    try:
+        supervise(Settings(), arguments.host, arguments.port, arguments.workers)
+    except RhocastError as error:
+        sys.exit(error.detail)
 
 
 if __name__ == "__main__":

@@ -126,7 +126,7 @@ def main() -> None:
             "RHOCAST_DATA": folder,
             "RHOCAST_NAMESPACE": "bench",
         }
-        web = ["-m", "uvicorn", "app.factory:create_app", "--factory", "--port", str(PORT), "--log-level", "error"]
+        web = ["-m", "app.web", "--port", str(PORT)]
         children = [Child("worker", [sys.executable, "-m", "benchmarks.noop_worker"], environment)]
         children.append(Child("web", [sys.executable, *web], environment))
         for child in children:

@@ -1,5 +1,6 @@
 """Blob store: a folder of objects whose name decides their content."""
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -43,30 +44,64 @@ class ArtifactStore:
         Raises:
             StorageFull: If the disk is full.
         """
-        self.require_space()
         path = self.path(name)
-        partial = path.with_name(f".{secrets.token_hex(8)}.{name}")
+        partial = self.partial(name)
         try:
-            path.parent.mkdir(exist_ok=True)
             fill(partial)
             os.replace(partial, path)
         except OSError as error:
-            raise StorageFull(
-                f"found that {self.folder} cannot be written ({error.strerror}); expected room for the result; "
-                "free some space and submit again"
-            ) from error
+            raise self.full(error) from error
         finally:
             partial.unlink(missing_ok=True)
         return path
 
+    def partial(self, name: str) -> Path:
+        """A place beside that of an object, for what is written before it is whole; `prune` finds what is left there.
+
+        Raises:
+            StorageFull: If the disk is full.
+        """
+        self.require_space()
+        path = self.path(name)
+        try:
+            path.parent.mkdir(exist_ok=True)
+        except OSError as error:
+            raise self.full(error) from error
+        return path.with_name(f".{secrets.token_hex(8)}.{name}")
+
+    def full(self, error: OSError) -> StorageFull:
+        """What is said where the folder cannot be written."""
+        return StorageFull(
+            f"found that {self.folder} cannot be written ({error.strerror}); expected room for the result; "
+            "free some space and submit again"
+        )
+
+    def remove(self, name: str) -> None:
+        """Removes an object that nothing points to; no error if it is not there."""
+        self.path(name).unlink(missing_ok=True)
+
     def require_space(self) -> None:
         """Raises StorageFull where less space is free than the settings ask for."""
-        free = shutil.disk_usage(self.folder).free
+        free = self.free_bytes()
         if free < self._min_free_bytes:
             raise StorageFull(
                 f"found {free / 1e6:.0f} MB free where results are kept; expected at least "
                 f"{self._min_free_bytes / 1e6:.0f} MB; nothing was queued; try again when there is room"
             )
+
+    def free_bytes(self) -> int:
+        """Free space where the objects are."""
+        return shutil.disk_usage(self.folder).free
+
+    def n_bytes(self) -> int:
+        """Size of all objects; a walk over every one of them."""
+        n_bytes = 0
+        for folder in os.scandir(self.folder):
+            if folder.is_dir():
+                for object in os.scandir(folder):
+                    with contextlib.suppress(FileNotFoundError):  # pruned meanwhile
+                        n_bytes += object.stat().st_size
+        return n_bytes
 
     def touch(self, name: str) -> None:
         """Makes an object count as new, so that `prune` spares it."""

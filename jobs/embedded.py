@@ -1,16 +1,19 @@
 """A Valkey of our own, for a laptop: started with the service, gone with it, its data on disk."""
 
+import contextlib
 import ctypes
 import shutil
 import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Generator
 from pathlib import Path
 from types import TracebackType
 
 import redis
 
+from jobs.settings import Settings
 from rhocast.errors import ServiceUnavailable
 
 _PR_SET_PDEATHSIG = 1
@@ -57,6 +60,7 @@ class EmbeddedStore:
         with (self.folder / "store.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=_die_with_parent)  # noqa: PLW1509
         self._wait_until_ready(timeout)
+        _address_file(self.folder).write_text(self.url, encoding="utf-8")
         return self
 
     def _wait_until_ready(self, timeout: float) -> None:
@@ -94,6 +98,39 @@ class EmbeddedStore:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+@contextlib.contextmanager
+def store_of(settings: Settings) -> Generator[str]:
+    """Address of the store of a service, whether that runs or not: a store at rest is started for the while.
+
+    Args:
+        settings: Address of the store, or where the embedded one has its data.
+    """
+    folder = settings.data / "store"
+    if settings.redis_url:
+        yield settings.redis_url
+    elif running := _running(folder):
+        yield running
+    else:
+        with EmbeddedStore(folder) as store:
+            yield store.url
+
+
+def _address_file(folder: Path) -> Path:
+    """Where the address of a running store is written down, for who comes later."""
+    return folder / "address"
+
+
+def _running(folder: Path) -> str:
+    """Address of the server that has its data in a folder; empty if none answers."""
+    try:
+        url = _address_file(folder).read_text(encoding="utf-8")
+        with redis.Redis.from_url(url) as client:
+            client.ping()
+    except (OSError, ValueError, redis.RedisError):
+        return ""
+    return url
 
 
 def _server_program() -> str:

@@ -6,32 +6,19 @@ about 1e-5 relative; `scale`, known when the last slab is written, makes it exac
 
 import contextlib
 import tempfile
-import warnings
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import zarr
-from numcodecs import BitRound
 from numpy.typing import NDArray
-from zarr.codecs.numcodecs import PCodec
-from zarr.errors import ZarrUserWarning
 from zarr.storage import ZipStore
 
-CHUNK = 64
-FULL_MANTISSA = 23
+from rhocast.density.zarr_archive import grid_array, planes_of_slabs, rounded, zarr_without_its_warning
 
 FloatArray = NDArray[np.float64]
 GridShape = tuple[int, int, int]
-
-
-@contextlib.contextmanager
-def _quiet() -> Generator[None]:
-    """Zarr warns that pcodec is not in its core specification; this file has one writer and one reader, both here."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Numcodecs codecs are not in", category=ZarrUserWarning)
-        yield
 
 
 @dataclass(frozen=True)
@@ -51,11 +38,6 @@ class StoredGrid:
     maximum: float
 
 
-def planes_of_slabs(shape: GridShape) -> list[tuple[int, int]]:
-    """First plane of each slab, and the one after its last, in the order in which slabs are written."""
-    return [(first, min(first + CHUNK, shape[0])) for first in range(0, shape[0], CHUNK)]
-
-
 def write_grid(
     path: Path, shape: GridShape, slabs: Iterable[FloatArray], n_electrons: float, volume: float, mantissa_bits: int
 ) -> StoredGrid:
@@ -69,42 +51,25 @@ def write_grid(
         volume: Volume of the cell, Å³.
         mantissa_bits: Mantissa bits of float32 to keep.
     """
-    given = rounded = 0.0
+    given = stored = 0.0
     lowest, highest = np.inf, -np.inf
     voxel = volume / (shape[0] * shape[1] * shape[2])
-    with _quiet(), ZipStore(path, mode="w") as store:
-        array = zarr.create_array(
-            store,
-            name="density",
-            shape=shape,
-            chunks=tuple(min(CHUNK, n) for n in shape),
-            dtype="float32",
-            serializer=PCodec(level=8),
-            compressors=None,
-            attributes={"units": "e/angstrom^3", "mantissa_bits": mantissa_bits},
-        )
+    with zarr_without_its_warning(), ZipStore(path, mode="w") as store:
+        array = grid_array(store, "density", shape, {"units": "e/angstrom^3", "mantissa_bits": mantissa_bits})
         for (first, last), values in zip(planes_of_slabs(shape), slabs, strict=True):
-            single = _rounded(values, mantissa_bits)
+            single = rounded(values, mantissa_bits)
             array[first:last] = single
             given += float(values.sum(dtype=np.float64))
-            rounded += float(single.sum(dtype=np.float64))
+            stored += float(single.sum(dtype=np.float64))
             lowest, highest = min(lowest, float(single.min())), max(highest, float(single.max()))
-        scale = n_electrons / (rounded * voxel)
+        scale = n_electrons / (stored * voxel)
         zarr.create_array(store, name="scale", data=np.array(scale))
-    return StoredGrid(rounded * scale * voxel, n_electrons / (given * voxel), lowest * scale, highest * scale)
-
-
-def _rounded(values: FloatArray, mantissa_bits: int) -> NDArray[np.float32]:
-    single: NDArray[np.float32] = np.ascontiguousarray(values, dtype=np.float32)
-    if mantissa_bits >= FULL_MANTISSA:
-        return single
-    encoded = BitRound(keepbits=mantissa_bits).encode(single)
-    return np.asarray(encoded).view(np.float32).reshape(values.shape)  # type: ignore[arg-type]
+    return StoredGrid(stored * scale * voxel, n_electrons / (given * voxel), lowest * scale, highest * scale)
 
 
 def read_slabs(path: Path) -> Iterator[tuple[int, FloatArray]]:
     """Slabs of a stored grid in order: first plane and values in e/Å³, [n_planes, n1, n2], their scale applied."""
-    with _quiet(), ZipStore(path, mode="r") as store:
+    with zarr_without_its_warning(), ZipStore(path, mode="r") as store:
         array = zarr.open_array(store, path="density", mode="r")
         scale = float(zarr.open_array(store, path="scale", mode="r")[()])  # type: ignore[arg-type]
         for first, last in planes_of_slabs(array.shape):  # type: ignore[arg-type]

@@ -9,34 +9,39 @@ import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any
 
 import redis
 
 from jobs.records import (
+    BatchItem,
     Failure,
     JobRecord,
     JobView,
+    Standing,
     TaskInput,
     TaskOrder,
     TaskRecord,
     TaskStatus,
+    job_status,
+    no_job,
     timestamp,
 )
+from jobs.scripts import registered
 from jobs.settings import Settings
 from jobs.transport import Ticket, Transport
-from rhocast.errors import Conflict, IdempotencyConflict, JobCancelled, JobNotFinished, JobNotFound
-from rhocast.schemas import Priority
+from rhocast.errors import Conflict, IdempotencyConflict, JobCancelled, JobNotFinished
+from rhocast.schemas import JobStatus, Priority
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What became of an attempt to take a task: claimed, alone, stale or exhausted."""
+    """What became of an attempt to take a task: claimed, alone, stale or exhausted. A task may need no input."""
 
     outcome: str
     input: TaskInput | None = None
     attempt: int = 0
+    waited: float = 0.0  # seconds since it was asked for
 
 
 @dataclass(frozen=True)
@@ -62,17 +67,12 @@ class Ledger:
         self.settings = settings
         self.transport = Transport(client, settings)
         self._prefix = settings.namespace
-        folder = files("jobs") / "lua"
-        enqueue = (folder / "enqueue.lua").read_text()
-        self._scripts = {
-            name: client.register_script(enqueue + (folder / f"{name}.lua").read_text())
-            for name in ("submit", "claim", "finish", "cancel", "requeue")
-        }
+        self._scripts = registered(client, "submit", "claim", "finish", "cancel", "requeue", "create_batch")
 
     @property
     def channel(self) -> str:
-        """Channel on which the key of each ended task, and the id of each cancelled job, is published."""
-        return f"{self._prefix}:finished"
+        """Channel on which the key of each task that starts or ends, and the id of each cancelled job, is published."""
+        return f"{self._prefix}:notices"
 
     @property
     def _ttl(self) -> int:
@@ -84,7 +84,12 @@ class Ledger:
     # --- the web's side ------------------------------------------------------------------------------------------
 
     def submit(
-        self, record: JobRecord, orders: Sequence[TaskOrder], idempotency_key: str = "", body_hash: str = ""
+        self,
+        record: JobRecord,
+        orders: Sequence[TaskOrder],
+        idempotency_key: str = "",
+        body_hash: str = "",
+        item: BatchItem | None = None,
     ) -> str:
         """Accepts a job and queues its new tasks; returns the job's id.
 
@@ -93,28 +98,46 @@ class Ledger:
             orders: Its tasks.
             idempotency_key: The client's key, empty for none; a repeated request gets the first one's job.
             body_hash: Hash of the request, by which a repetition is told from another request.
+            item: Item of a batch that the job is for; nothing happens if it has its job already, or was cancelled.
 
         Raises:
             IdempotencyConflict: If the key was used for another request.
         """
         tasks = [self._task_request(order, record.priority) for order in orders]
-        request = {
+        request: dict[str, Any] = {
             "job": record.id,
             "record": record.model_dump_json(),
             "now": record.created_at.timestamp(),
             "ttl": self._ttl,
+            "owner": record.owner,
+            "request_id": record.request_id,
             "urgent": record.priority == Priority.INTERACTIVE,
             "queues": self.transport.namespace,
             "tasks": tasks,
         }
+        if item is not None:
+            request |= {"batch": item.batch, "index": item.index}
+        return self.accepted("submit", request, idempotency_key, body_hash)
+
+    def accepted(self, script: str, request: dict[str, Any], idempotency_key: str, body_hash: str) -> str:
+        """Runs a script that accepts something; returns the id of that, or of what the same request gave before.
+
+        Args:
+            script: Its name.
+            request: What it is given.
+            idempotency_key: The client's key, empty for none.
+            body_hash: Hash of the request, by which a repetition is told from another request.
+
+        Raises:
+            IdempotencyConflict: If the key was used for another request.
+        """
         if idempotency_key:
-            hours = self.settings.idempotency_hours
             request |= {
                 "idempotency_key": idempotency_key,
                 "idempotency_body": body_hash,
-                "idempotency_ttl": int(hours * 3600),
+                "idempotency_ttl": int(self.settings.idempotency_hours * 3600),
             }
-        reply = json.loads(self._scripts["submit"](keys=[self._prefix], args=[json.dumps(request)]))
+        reply = json.loads(self._scripts[script](keys=[self._prefix], args=[json.dumps(request)]))
         if reply["outcome"] == "replayed" and reply["body"] != body_hash:
             raise IdempotencyConflict(
                 f"found another request under the Idempotency-Key {idempotency_key!r} (its job is {reply['job']}); "
@@ -143,9 +166,7 @@ class Ledger:
         """
         views = self.views([job_id])
         if not views:
-            raise JobNotFound(
-                f"found no job {job_id!r}; jobs and their results are kept for {self.settings.job_days:g} days"
-            )
+            raise no_job(job_id)
         return views[0]
 
     def views(self, job_ids: Sequence[str]) -> list[JobView]:
@@ -188,10 +209,39 @@ class Ledger:
             if status is not None
         }
 
-    def page(self, limit: int, before: float | None = None) -> list[JobView]:
-        """Newest jobs first, created before a moment (seconds since 1970) if one is given."""
+    def standings(self, job_ids: Sequence[str]) -> dict[str, Standing]:
+        """How far jobs are, without those that do not exist: three round trips, however many jobs."""
+        pipeline = self.client.pipeline(transaction=False)
+        for job_id in job_ids:
+            pipeline.hmget(f"{self._prefix}:job:{job_id}", "tasks", "cancelled")
+        rows = dict(zip(job_ids, pipeline.execute(), strict=True))
+        jobs = {job_id: (json.loads(row[0]), row[1] is not None) for job_id, row in rows.items() if row[0] is not None}
+        keys = sorted({key for keys, _ in jobs.values() for key in keys})
+        for key in keys:
+            pipeline.hmget(self._task(key), "status", "message", "queue")
+        tasks = dict(zip(keys, pipeline.execute(), strict=True))
+        status = {key: TaskStatus(_text(row[0])) if row[0] is not None else None for key, row in tasks.items()}
+        waiting = [key for key in keys if status[key] == TaskStatus.QUEUED]
+        places = self.transport.places([(_text(tasks[key][1]), _text(tasks[key][2])) for key in waiting])
+        place = dict(zip(waiting, places, strict=True))
+        found: dict[str, Standing] = {}
+        for job_id, (keys, is_cancelled) in jobs.items():
+            job = job_status([status[key] for key in keys], is_cancelled=is_cancelled)
+            counted = [place[key] or 0 for key in keys if key in place] if job == JobStatus.QUEUED else []
+            found[job_id] = Standing(status=job, position=max(counted, default=0) or None)
+        return found
+
+    def page(self, limit: int, before: float | None = None, owner: str | None = None) -> list[JobView]:
+        """Newest jobs first.
+
+        Args:
+            limit: Most jobs.
+            before: Moment (seconds since 1970) before which they were created, if one is given.
+            owner: Whose jobs; everybody's if None.
+        """
         top = f"({before!r}" if before is not None else "+inf"
-        ids = self.client.zrevrangebyscore(f"{self._prefix}:jobs", top, "-inf", start=0, num=limit)
+        index = f"{self._prefix}:jobs" if owner is None else f"{self._prefix}:jobs:{owner}"
+        ids = self.client.zrevrangebyscore(index, top, "-inf", start=0, num=limit)
         return self.views([_text(job_id) for job_id in ids])  # type: ignore[union-attr]
 
     def cancel(self, job_id: str) -> None:
@@ -213,6 +263,13 @@ class Ledger:
             raise Conflict(
                 f"found job {job_id!r} already ended; expected one that waits or runs; its results stay as they are"
             )
+
+    def cancel_all(self, job_ids: Sequence[str]) -> None:
+        """Cancels those of some jobs that have not ended, in one round trip."""
+        pipeline = self.client.pipeline(transaction=False)
+        for job_id in job_ids:
+            self._scripts["cancel"](keys=[self._prefix], args=[job_id, time.time()], client=pipeline)
+        pipeline.execute()
 
     def forget(self, key: str) -> None:
         """Drops a finished task, so that the next submission computes it again."""
@@ -259,14 +316,22 @@ class Ledger:
                 client=pipeline,
             )
         return [
-            Claim(reply[0].decode(), TaskInput.model_validate_json(reply[1]), int(reply[2]))
+            Claim(
+                reply[0].decode(),
+                TaskInput.model_validate_json(reply[1]) if reply[1] else None,
+                int(reply[2]),
+                max(0.0, time.time() - float(reply[3])),
+            )
             if reply[0] == b"claimed"
             else Claim(reply[0].decode())
             for reply in pipeline.execute()
         ]
 
-    def finish(self, ends: Sequence[End]) -> None:
-        """Records how tasks ended, in one round trip. The first end of a task is the one that counts."""
+    def finish(self, ends: Sequence[End]) -> list[str | None]:
+        """Records how tasks ended, in one round trip; returns the ids of the requests that asked for each.
+
+        The first end of a task is the one that counts; None stands for one that came later.
+        """
         pipeline = self.client.pipeline(transaction=False)
         for end in ends:
             status, name, value = (
@@ -279,7 +344,7 @@ class Ledger:
                 args=[end.key, status, name, value, time.time(), end.seconds, self._ttl, self.channel],
                 client=pipeline,
             )
-        pipeline.execute()
+        return [reply.decode().strip() if isinstance(reply, bytes) else None for reply in pipeline.execute()]
 
     # --- housekeeping --------------------------------------------------------------------------------------------
 
@@ -292,19 +357,20 @@ class Ledger:
         found = 0
         keys = self.client.zrangebyscore(f"{self._prefix}:open", "-inf", time.time() - older_than)
         for key in map(_text, keys):  # type: ignore[arg-type]
-            row = self.client.hmget(self._task(key), "message", "queue", "cost")
+            row = self.client.hmget(self._task(key), "message", "queue")
             if row[0] is None:  # type: ignore[index]
                 self.client.zrem(f"{self._prefix}:open", key)
-                continue
-            message, queue, cost = map(_text, row)  # type: ignore[arg-type]
-            if self.transport.holds(message, queue):
-                continue
-            replacement = uuid.uuid4().hex
-            envelope = self.transport.envelope(replacement, key, float(cost), queue)
-            arguments = [message, replacement, self.transport.namespace, queue, envelope]
-            if self._scripts["requeue"](keys=[self._task(key)], args=arguments):
-                found += 1
+            elif not self.transport.holds(*map(_text, row)):  # type: ignore[arg-type]
+                found += self.resend(key)
         return found
+
+    def resend(self, key: str) -> bool:
+        """Gives an open task a new message in place of its own, which counts no more; returns whether it was open."""
+        message, queue, cost = map(_text, self.client.hmget(self._task(key), "message", "queue", "cost"))  # type: ignore[arg-type]
+        replacement = uuid.uuid4().hex
+        envelope = self.transport.envelope(replacement, key, float(cost or 0), queue)
+        arguments = [message, replacement, self.transport.namespace, queue, envelope]
+        return bool(self._scripts["requeue"](keys=[self._task(key)], args=arguments))
 
 
 def _text(value: bytes | str | None) -> str:

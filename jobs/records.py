@@ -5,12 +5,14 @@ decides its result. Jobs point at tasks; a job's state is read off its tasks. So
 (single flight), and a finished task is the cache.
 """
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from rhocast.errors import JobNotFound
 from rhocast.model_info import Property
 from rhocast.schemas import JobStatus, Priority
 
@@ -97,6 +99,8 @@ class JobRecord(Row):
         priority: Which queue its tasks are in.
         warnings: What the user should know, found before anything was computed.
         infos: What each model said of itself when the job was accepted (`ModelInfo` as JSON), for the elements at hand.
+        owner: Name of the API key that asked for it; empty where the service is open.
+        request_id: Id of the request that asked for it, as the logs have it.
     """
 
     id: str
@@ -110,6 +114,20 @@ class JobRecord(Row):
     priority: Priority = Priority.INTERACTIVE
     warnings: list[str] = []
     infos: dict[str, dict[str, Any]] = {}
+    owner: str = ""
+    request_id: str = ""
+
+
+class BatchItem(Row):
+    """One item of a batch, counted from 0."""
+
+    batch: str
+    index: int
+
+    @property
+    def job_id(self) -> str:
+        """Id of the job that answers it: it follows from the item, so that no crash gives an item two."""
+        return f"{self.batch}-{self.index}"
 
 
 class JobView(Row):
@@ -122,16 +140,8 @@ class JobView(Row):
 
     @property
     def status(self) -> JobStatus:
-        if self.cancelled_at is not None:
-            return JobStatus.CANCELLED
-        present = [task.status for task in self.tasks.values() if task is not None]
-        if TaskStatus.FAILED in present:
-            return JobStatus.FAILED
-        if len(present) < len(self.tasks):
-            return JobStatus.EXPIRED
-        if all(status == TaskStatus.SUCCEEDED for status in present):
-            return JobStatus.SUCCEEDED
-        return JobStatus.RUNNING if TaskStatus.RUNNING in present else JobStatus.QUEUED
+        present = [task.status if task is not None else None for task in self.tasks.values()]
+        return job_status(present, is_cancelled=self.cancelled_at is not None)
 
     @property
     def finished_at(self) -> datetime | None:
@@ -143,6 +153,44 @@ class JobView(Row):
     @property
     def failure(self) -> Failure | None:
         return next((task.error for task in self.tasks.values() if task is not None and task.error is not None), None)
+
+
+class Standing(Row):
+    """How far a job is, without what it asked and what it got.
+
+    Attributes:
+        status: State of the job.
+        position: Place in the queue of its model and priority, 1 for the next to be taken; that of the later task
+            where two wait. None where none does, or beyond the places that are counted.
+    """
+
+    status: JobStatus
+    position: int | None = None
+
+
+def job_status(tasks: Collection[TaskStatus | None], *, is_cancelled: bool) -> JobStatus:
+    """State of a job by the states of its tasks.
+
+    Args:
+        tasks: State of each task; None for one that has expired.
+        is_cancelled: Whether its user cancelled it.
+    """
+    if is_cancelled:
+        return JobStatus.CANCELLED
+    if TaskStatus.FAILED in tasks:
+        return JobStatus.FAILED
+    if None in tasks:
+        return JobStatus.EXPIRED
+    if all(status == TaskStatus.SUCCEEDED for status in tasks):
+        return JobStatus.SUCCEEDED
+    return JobStatus.RUNNING if TaskStatus.RUNNING in tasks else JobStatus.QUEUED
+
+
+def no_job(job_id: str) -> JobNotFound:
+    """What is answered for a job that does not exist, and for one of somebody else: nobody can tell which it is."""
+    return JobNotFound(
+        f"found no job {job_id!r}; expected one of yours that is still kept (until its expires_at); see /v1/jobs"
+    )
 
 
 def timestamp(seconds: float) -> datetime:

@@ -4,7 +4,7 @@
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -36,6 +36,11 @@ class Settings(BaseSettings):
 
     # what is accepted
     max_body_bytes: Annotated[int, Field(description="Largest request body", gt=0)] = 5_000_000
+    max_batch_bytes: Annotated[int, Field(description="Largest upload of a batch", gt=0)] = 200_000_000
+    max_batch_items: Annotated[int, Field(description="Most structures in a batch", gt=0)] = 50_000
+    max_unpacked_bytes: Annotated[int, Field(description="Most bytes that an archive in a batch holds", gt=0)] = (
+        1_000_000_000
+    )
     max_atoms: Annotated[int, Field(description="Largest structure", gt=0)] = 10_000
     max_points: Annotated[int, Field(description="Largest grid", gt=0)] = 200_000_000
     max_queued: Annotated[int, Field(description="Tasks waiting for one model above which new ones get 429", gt=0)] = (
@@ -43,6 +48,18 @@ class Settings(BaseSettings):
     )
     max_wait_seconds: Annotated[float, Field(description="Longest `Prefer: wait`", gt=0)] = 60.0
     default_spacing: Annotated[float, Field(description="Grid spacing in Å where none is asked for", gt=0)] = 0.12
+
+    # who is let in, and how much each may ask for
+    auth: Annotated[
+        Literal["auto", "keys", "none"],
+        Field(description="Who needs an API key: keys: everybody; none: nobody; auto: all but this machine itself"),
+    ] = "auto"
+    atoms_per_minute: Annotated[
+        int, Field(description="Atoms a minute of an API key that has no limit of its own; 0: any number", ge=0)
+    ] = 20_000
+    atoms_per_day: Annotated[
+        int, Field(description="Atoms a day of an API key that has no limit of its own; 0: any number", ge=0)
+    ] = 2_000_000
 
     # the sandbox for structure files
     parser_processes: Annotated[int, Field(description="Processes that parse structure files", gt=0)] = 2
@@ -77,6 +94,11 @@ class Settings(BaseSettings):
         float, Field(description="Time a busy worker gathers before the next batch", ge=0)
     ] = 2.0
     drain_seconds: Annotated[float, Field(description="Time a worker has to finish after SIGTERM", gt=0)] = 120.0
+    worker_metrics_port: Annotated[
+        int,
+        Field(description="Port of a worker's own /metrics; 0: none; the next worker has the next", ge=0, le=65_535),
+    ] = 0
+    worker_metrics_host: Annotated[str, Field(description="Address of a worker's own /metrics")] = "127.0.0.1"
 
     @field_validator("models", mode="before")
     @classmethod

@@ -4,6 +4,7 @@ One message moves one task key to one worker and comes back if that worker dies:
 so a job of three hours and one of 50 ms recover alike. Everything else about a task is in the ledger.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from rhocast.schemas import Priority
 
 DEAD_LETTER_DAYS = 7
 _PATIENT_MILLISECONDS = 200
+_COUNTED_PLACES = 1000  # a look at a place costs Redis as much as the place is far back
 
 _ACTORS = {Priority.INTERACTIVE: ("predict_interactive", 0), Priority.BULK: ("predict_bulk", 10)}
 
@@ -38,6 +40,15 @@ class Ticket:
     cost: float
     model: str
     priority: Priority
+
+
+@dataclass(frozen=True)
+class QueueState:
+    """How many messages of a queue wait and how many are with workers, and how long the next one has waited (s)."""
+
+    n_waiting: int
+    n_in_hand: int
+    oldest_seconds: float
 
 
 class _DeadLetter(Middleware):
@@ -108,6 +119,33 @@ class Transport:
     def depth(self, queue: str) -> int:
         """Messages that wait or are with a worker."""
         return int(self._client.hlen(f"{self.namespace}:{queue}.msgs"))  # type: ignore[arg-type]
+
+    def places(self, messages: Sequence[tuple[str, str]]) -> list[int | None]:
+        """Place of each message in its queue, 1 for the next to be taken, in one round trip.
+
+        None for a message that a worker holds, and beyond place 1000.
+
+        Args:
+            messages: Name and queue of each message.
+        """
+        pipeline = self._client.pipeline(transaction=False)
+        for message_id, queue in messages:
+            pipeline.lpos(f"{self.namespace}:{queue}", message_id, maxlen=_COUNTED_PLACES)
+        return [index + 1 if index is not None else None for index in pipeline.execute()]
+
+    def state(self, queue: str) -> QueueState:
+        """How a queue stands."""
+        name = f"{self.namespace}:{queue}"
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.llen(name)
+        pipeline.hlen(f"{name}.msgs")
+        pipeline.lindex(name, 0)
+        n_waiting, n_all, first = pipeline.execute()
+        envelope = self._client.hget(f"{name}.msgs", first.decode()) if first is not None else None
+        if not isinstance(envelope, bytes):
+            return QueueState(n_waiting, max(0, n_all - n_waiting), 0.0)
+        age = time.time() - dramatiq.Message.decode(envelope).message_timestamp / 1000
+        return QueueState(n_waiting, max(0, n_all - n_waiting), max(0.0, age))
 
     def dead_letters(self, queue: str) -> int:
         return int(self._client.zcard(f"{self.namespace}:{queue}.XQ"))  # type: ignore[arg-type]

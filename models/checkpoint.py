@@ -59,3 +59,12 @@ class Checkpoint:
                 "`models.checkpoint` wrote"
             ) from error
         return cls(config, weights)
+
+    def inside(self, part: str) -> dict[str, Tensor]:
+        """The weights whose names begin with the name of a part and a dot, by what follows."""
+        start = f"{part}."
+        return {name.removeprefix(start): tensor for name, tensor in self.weights.items() if name.startswith(start)}
+
+    def outside(self, part: str) -> dict[str, Tensor]:
+        """The other weights, by their names."""
+        return {name: tensor for name, tensor in self.weights.items() if not name.startswith(f"{part}.")}

@@ -53,6 +53,36 @@ class ExpandedField(DensityField, Protocol):
         ...
 
 
+@dataclass(frozen=True, eq=False)
+class ExpectedError:
+    """How far a density is expected to be from its reference.
+
+    Attributes:
+        value: Expected NMAE, ∫|Δρ|/N; None if an atom is unfamiliar, for then nobody knows.
+        upper: NMAE that is not exceeded in `coverage` of structures like those that it was calibrated on; None if the
+            value is, or if those were too few to say.
+        coverage: Nominal share of structures below `upper`.
+        per_atom: Expected ∫|Δρ| in each atom's Hirshfeld share in electrons, [n_atoms]; of an unfamiliar atom a lower
+            estimate.
+        unfamiliar: Whether an atom's surroundings are unlike any that the model has learned from, [n_atoms].
+    """
+
+    value: float | None
+    upper: float | None
+    coverage: float
+    per_atom: FloatArray
+    unfamiliar: NDArray[np.bool_]
+
+
+@runtime_checkable
+class GaugedField(DensityField, Protocol):
+    """A field whose model may know how far it is from the reference."""
+
+    def expected_error(self) -> ExpectedError | None:
+        """Its expected error; None if the model has not been calibrated."""
+        ...
+
+
 @runtime_checkable
 class DensityModel(Protocol):
     """Structure → density."""

@@ -28,7 +28,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStore]:
 @pytest.fixture
 def settings(store: EmbeddedStore, tmp_path: Path) -> Settings:
     return Settings(
-        redis_url=store.url, data=tmp_path, namespace=f"test-{uuid.uuid4().hex[:8]}", device="cpu", min_free_bytes=0
+        redis_url=store.url,
+        data=tmp_path,
+        namespace=f"test-{uuid.uuid4().hex[:8]}",
+        device="cpu",
+        min_free_bytes=0,
+        auth="none",
     )
 
 
@@ -78,7 +83,12 @@ def live(store: EmbeddedStore, tmp_path_factory: pytest.TempPathFactory) -> Iter
     from models.catalog import load_model
 
     settings = Settings(
-        redis_url=store.url, data=tmp_path_factory.mktemp("live"), namespace="live", device="cpu", min_free_bytes=0
+        redis_url=store.url,
+        data=tmp_path_factory.mktemp("live"),
+        namespace="live",
+        device="cpu",
+        min_free_bytes=0,
+        auth="none",
     )
     with LiveService(settings, [load_model(name, "cpu") for name in ("promolecule", "chgnet")]) as service:
         yield service

@@ -2,6 +2,7 @@
 
 python -m training floor FILE.toml  # how near its basis can come to reference densities
 python -m training train FILE.toml  # with `torchrun --nproc-per-node N`, in parallel
+python -m training calibrate FILE.toml WEIGHTS  # weights learn how far to trust them; `train` does it by itself
 """
 
 import json
@@ -10,16 +11,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import torch
 import typer
 
 from models.checkpoint import Checkpoint
-from models.density.orbital.network import OrbitalNetwork
+from models.density.orbital.model import GAUGE
 from models.density.promolecule import Promolecule
+from models.weights import sha256_of
+from training.assembly import chosen_samples, density_task
+from training.calibration import calibrated
 from training.config import TrainingConfig
-from training.dataset import DATA, Sample, covered, refuse_untaught, samples
-from training.density import DensityExample, DensityTask
+from training.dataset import DATA, samples
 from training.loop import Training
 from training.metrics import Spread
 from training.ridge import Floor, floor_of, starting_functions
@@ -37,22 +39,29 @@ def train(
     """Trains the model of a configuration. Stop it and start it again, and it goes on."""
     torch.set_num_threads(threads)
     config = TrainingConfig.read(file)
-    promolecule, network = Promolecule(), OrbitalNetwork(config.model, config.schedule.seed)
-    chosen = chosen_samples(samples(config.sets, "train", data), config.n_training, config.schedule.seed)
-    refuse_untaught(chosen, config.model.trunk.elements)
-    examples = [DensityExample.of(sample, config.model.trunk.cutoff, promolecule) for sample in chosen]
-    validation = covered(samples(config.sets, "validation", data), config.model.trunk.elements)
-    task = DensityTask(network, examples, validation, config.n_points, promolecule, config.coulomb_weight)
+    task = density_task(config, data)
     folder = out / config.name
     if os.environ.get("RANK", "0") == "0":
-        n_weights = sum(parameter.numel() for parameter in network.parameters())
-        typer.echo(f"{config.name}: {n_weights} weights, {len(examples)} structures, {len(task.validation)} held out")
+        n_weights = sum(parameter.numel() for parameter in task.network.parameters())
+        typer.echo(f"{config.name}: {n_weights} weights, {task.n_examples} structures, {len(task.validation)} held out")
     network = Training(task, config.schedule, folder, config.as_dict(), _report).run()
     if os.environ.get("RANK", "0") == "0":
         weights = folder / "weights.safetensors"
         checkpoint = Checkpoint({"model": config.model.as_dict(), "about": config.about}, network.state_dict())
-        sha256 = checkpoint.write(weights)
-        typer.echo(f"{weights} written, sha256 {sha256}")
+        _write(calibrated(checkpoint, config, data), weights)
+
+
+@application.command()
+def calibrate(
+    file: Annotated[Path, typer.Argument(help="Configuration that they were trained with.", exists=True)],
+    weights: Annotated[Path, typer.Argument(help="File of weights; it is replaced.", exists=True)],
+    data: Annotated[Path, typer.Option(help="Folder of reference data.")] = DATA,
+    threads: Annotated[int, typer.Option(help="Threads.", min=1)] = 1,
+) -> None:
+    """Makes trained weights say how far their densities are expected to be from the reference; nothing else changes."""
+    torch.set_num_threads(threads)
+    checkpoint = Checkpoint.read(weights, sha256_of(weights))
+    _write(calibrated(checkpoint, TrainingConfig.read(file), data), weights)
 
 
 @application.command()
@@ -79,6 +88,12 @@ def floor(
         typer.echo(_row(set_name, floors))
 
 
+def _write(checkpoint: Checkpoint, weights: Path) -> None:
+    sha256 = checkpoint.write(weights)
+    typer.echo(json.dumps(checkpoint.config[GAUGE]))
+    typer.echo(f"{weights} written, sha256 {sha256}")
+
+
 def _row(set_name: str, floors: Sequence[Floor]) -> str:
     held_out = Spread.of([one.held_out for one in floors])
     fitted = Spread.of([one.fitted for one in floors])
@@ -89,14 +104,6 @@ def _row(set_name: str, floors: Sequence[Floor]) -> str:
         + " | ".join(f"{100 * figure:.3g} %" for figure in figures)
         + " |"
     )
-
-
-def chosen_samples(there: list[Sample], n_training: int | None, seed: int) -> list[Sample]:
-    """The first n of the samples in a seeded order, so that a smaller choice is a part of a larger one."""
-    if n_training is None:
-        return there
-    order = np.random.default_rng(seed).permutation(len(there))
-    return [there[index] for index in sorted(order[:n_training])]
 
 
 def _report(figures: Mapping[str, float]) -> None:

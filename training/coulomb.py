@@ -14,7 +14,7 @@ from torch import Tensor
 
 from models.basis.gaussian import Orbitals
 from models.basis.harmonics import degrees, solid_harmonics
-from models.density.orbital.model import Centres
+from models.density.orbital.model import AtomProducts, Centres
 from models.density.promolecule import Promolecule
 from rhocast.density.potential import COULOMB
 from training.dataset import Sample
@@ -56,7 +56,7 @@ class Waves:
         )
 
 
-def coulomb_error(waves: Waves, centres: Sequence[Centres]) -> Tensor:
+def coulomb_error(waves: Waves, centres: Sequence[Centres], products: AtomProducts | None = None) -> Tensor:
     r"""Coulomb energy of the error with itself, in eV per electron.
 
     .. math:: \frac{E}{N} = \frac{1}{2N} \frac{e^2}{4\pi\epsilon_0} \iint
@@ -73,10 +73,14 @@ def coulomb_error(waves: Waves, centres: Sequence[Centres]) -> Tensor:
     Args:
         waves: What the orbitals should add, in waves.
         centres: The orbitals.
+        products: Products of fields on atoms, if the model has them.
     """
     added = torch.zeros_like(waves.missing)
     for one in centres:
         added = added + electrons_in_waves(torch.from_numpy(one.positions), one.orbitals, waves.vectors)
+    if products:
+        at = torch.from_numpy(products.positions)
+        added = added + products.products.electrons_in_waves(at, products.pairs, waves.vectors)
     error = added - waves.missing
     return (waves.energies * (error.real.square() + error.imag.square())).sum()
 

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.density.orbital.model import Centres, centres_of
-from models.density.orbital.network import Expansion, OrbitalNetwork
+from models.density.orbital.model import AtomProducts, Centres, centres_of, products_of
+from models.density.orbital.network import Expansion, OrbitalNetwork, overlap_graph
 from models.density.promolecule import Promolecule
 from models.graph import Neighbours, batched_graph
 from models.neighbours import neighbours_of
@@ -87,27 +87,26 @@ def batch_loss(
     losses = []
     for index, example in enumerate(examples):
         points, missing, shares = example.drawn(n_points, rng)
-        centres = centres_of(expansion, index)
-        loss = (shares * (_added(example, centres, points) - missing).abs()).sum()
+        centres, products = centres_of(expansion, index), products_of(expansion, index)
+        loss = (shares * (_added(example, centres, products, points) - missing).abs()).sum()
         if coulomb_weight:
-            loss = loss + coulomb_weight * coulomb_error(example.waves, centres)
+            loss = loss + coulomb_weight * coulomb_error(example.waves, centres, products)
         losses.append(loss)
     return torch.stack(losses).mean()
 
 
 def _expansion(network: OrbitalNetwork, examples: Sequence[DensityExample]) -> Expansion:
-    graph = batched_graph(
-        [example.sample.structure for example in examples],
-        [example.neighbours for example in examples],
-        network.config.trunk.elements,
-    )
-    return network(graph)
+    structures = [example.sample.structure for example in examples]
+    graph = batched_graph(structures, [example.neighbours for example in examples], network.config.trunk.elements)
+    return network(graph, overlap_graph(structures, network.config))
 
 
-def _added(example: DensityExample, centres: Sequence[Centres], points: FloatArray) -> Tensor:
+def _added(
+    example: DensityExample, centres: Sequence[Centres], products: AtomProducts | None, points: FloatArray
+) -> Tensor:
     """What the orbitals add to the promolecule at points in e/Å³, [n_points]."""
     values = torch.zeros(len(points), dtype=torch.float64)
-    for one in centres:
+    for one in [*centres, products] if products else centres:
         values = values + one.decoder(example.sample.structure).at_points(points)
     return values
 
@@ -128,9 +127,11 @@ class DensityError:
 def error_of(network: OrbitalNetwork, example: DensityExample) -> DensityError:
     """The error of a network on one structure."""
     with torch.no_grad():
-        centres = centres_of(_expansion(network, [example]), 0)
-        predicted = (example.sample.density - example.missing) + _added(example, centres, example.points).numpy()
-        return DensityError(nmae(example.sample, predicted), float(coulomb_error(example.waves, centres)))
+        expansion = _expansion(network, [example])
+        centres, products = centres_of(expansion, 0), products_of(expansion, 0)
+        added = _added(example, centres, products, example.points).numpy()
+        predicted = (example.sample.density - example.missing) + added
+        return DensityError(nmae(example.sample, predicted), float(coulomb_error(example.waves, centres, products)))
 
 
 @dataclass(eq=False)

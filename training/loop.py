@@ -9,7 +9,7 @@ batches, up to rounding. The first process writes.
 import csv
 import os
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from math import cos, pi
 from pathlib import Path
@@ -21,8 +21,12 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from training.bar import step_bar
+from training.curves import draw_history
+
 STATE = "state.pt"
 HISTORY = "history.csv"
+PICTURE = "history.png"
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ class Training:
     Args:
         task: What is learned.
         schedule: How.
-        folder: Where state and history are kept.
+        folder: Where state and history are kept, and a picture of the history at the end.
         config: Everything that decides the result; a state of another configuration is refused.
         report: Told the figures of each epoch.
     """
@@ -123,15 +127,24 @@ class Training:
         self.folder.mkdir(parents=True, exist_ok=True)
         with _process_group(self.n_processes):
             self._resume()
-            while self.epoch < self.schedule.n_epochs:
-                start = monotonic()
-                training_loss = self._epoch()
-                self.epoch += 1
-                if self.rank == 0:
-                    self._keep(training_loss, start)
+            with self._watched() as step_done:
+                while self.epoch < self.schedule.n_epochs:
+                    start = monotonic()
+                    training_loss = self._epoch(step_done)
+                    self.epoch += 1
+                    if self.rank == 0:
+                        self._keep(training_loss, start)
+        if self.rank == 0:
+            draw_history(list(learning_curve(self.folder)), self.folder / PICTURE)
         return self.average.module
 
-    def _epoch(self) -> float:
+    def _watched(self) -> AbstractContextManager[Callable[[float], None]]:
+        """What is told the loss of each step."""
+        if self.rank != 0:
+            return nullcontext(lambda _: None)
+        return step_bar(self.schedule.n_epochs * self.n_steps_per_epoch, self.epoch * self.n_steps_per_epoch)
+
+    def _epoch(self, step_done: Callable[[float], None]) -> float:
         """Mean loss of one pass."""
         # Its own generator for each epoch and process: a resumed training goes on as if it had never stopped.
         order = np.random.default_rng([self.schedule.seed, self.epoch]).permutation(self.task.n_examples)
@@ -142,6 +155,7 @@ class Training:
             batch = order[step * self.schedule.batch_size :][: self.schedule.batch_size]
             mine = batch[self.rank :: self.n_processes].tolist()
             losses.append(self._step(step, mine, len(batch), rng))
+            step_done(losses[-1])
         return float(np.mean(losses))
 
     def _step(self, step: int, mine: list[int], n_in_batch: int, rng: np.random.Generator) -> float:

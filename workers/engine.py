@@ -13,7 +13,7 @@ import structlog
 
 from jobs.artifacts import ArtifactStore
 from jobs.canonical import structure_from_record
-from jobs.grids import planes_of_slabs, write_grid
+from jobs.grids import write_grid
 from jobs.ledger import End, Ledger
 from jobs.records import Failure, TaskInput
 from jobs.transport import Ticket
@@ -22,15 +22,19 @@ from models.interface import (
     DensityField,
     DensityModel,
     ExpandedField,
+    ExpectedError,
     FloatArray,
+    GaugedField,
     GridShape,
     OutOfMemory,
     Potential,
     PotentialPrediction,
 )
+from rhocast.density.zarr_archive import planes_of_slabs
 from rhocast.errors import InvalidField, PredictionFailed, RhocastError, TooLarge, UnknownModel
 from rhocast.structure import Structure
 from workers.batcher import Budgets
+from workers.metrics import WorkerMetrics
 
 SMALL_RESULT_BYTES = 256_000  # larger ones go to the blob store; Redis keeps pointers
 
@@ -53,6 +57,7 @@ class Engine:
         artifacts: Where grids go.
         worker: Name of this worker.
         budgets: Lowered when a batch does not fit the device.
+        metrics: Where batches and tasks are counted.
     """
 
     def __init__(
@@ -62,16 +67,21 @@ class Engine:
         artifacts: ArtifactStore,
         worker: str,
         budgets: Budgets,
+        metrics: WorkerMetrics,
     ) -> None:
         self._models = models
         self._ledger = ledger
         self._artifacts = artifacts
         self._worker = worker
         self._budgets = budgets
+        self._metrics = metrics
 
     def run(self, tickets: Sequence[Ticket]) -> list[bool]:
         """Runs a batch; for each ticket: whether its message is to be acknowledged (else it is dead-lettered)."""
         claims = self._ledger.claim(tickets, self._worker, is_shared=len(tickets) > 1)
+        self._metrics.count_batch(tickets, claims, self._budgets.of(tickets[0].model))
+        for ticket in [ticket for ticket, claim in zip(tickets, claims, strict=True) if claim.outcome == "exhausted"]:
+            log.error("task_given_up", task=ticket.key, model=ticket.model, outcome="WorkerLost")
         works = [
             _Work(ticket, claim.input, structure_from_record(claim.input.structure))
             for ticket, claim in zip(tickets, claims, strict=True)
@@ -88,13 +98,25 @@ class Engine:
         for work in works:
             groups[tuple(sorted(work.input.want))].append(work)
         for group in groups.values():
-            self._ledger.finish(self._ends(group))
+            ends = self._ends(group)
+            for end, requests in zip(ends, self._ledger.finish(ends), strict=True):
+                self._tell(group[0].input.model, end, requests)
+
+    def _tell(self, model: str, end: End, requests: str | None) -> None:
+        """Counts the end of a task and logs it beside the requests that asked for it, if it was the first end."""
+        if requests is None:
+            return
+        outcome = end.error.code if end.error is not None else "succeeded"
+        self._metrics.count_end(model, outcome)
+        log.info(
+            "task_ended", task=end.key, model=model, outcome=outcome, seconds=round(end.seconds, 4), request_id=requests
+        )
 
     def _ends(self, works: Sequence[_Work]) -> list[End]:
         """Ends of works of one model and one set of properties; a bad one never takes its neighbours with it."""
         start = time.perf_counter()
         try:
-            results = self._compute(works)
+            results = self._timed(works)
         except OutOfMemory:
             return self._split(works)
         except Exception as error:  # noqa: BLE001  (whatever a model raises belongs to the structure that caused it)
@@ -105,6 +127,7 @@ class Engine:
         return [End(work.ticket.key, seconds, result=result) for work, result in zip(works, results, strict=True)]
 
     def _split(self, works: Sequence[_Work]) -> list[End]:
+        self._metrics.count_split(works[0].input.model)
         self._budgets.lower(works[0].input.model, sum(work.ticket.cost for work in works))
         if len(works) > 1:
             half = len(works) // 2
@@ -115,6 +138,13 @@ class Engine:
             f"memory of the device for {work.input.model}; expected less; choose a coarser grid or fewer atoms"
         )
         return [End(work.ticket.key, 0.0, error=_failure(error, work))]
+
+    def _timed(self, works: Sequence[_Work]) -> list[dict[str, Any]]:
+        start = time.perf_counter()
+        try:
+            return self._compute(works)
+        finally:
+            self._metrics.count_seconds(works[0].input.model, time.perf_counter() - start)
 
     def _compute(self, works: Sequence[_Work]) -> list[dict[str, Any]]:
         model = self._models[works[0].input.model]
@@ -145,6 +175,8 @@ class Engine:
         if isinstance(field, ExpandedField):
             written["coefficients"] = f"{work.ticket.key}.coefficients.npz"
             self._artifacts.write(written["coefficients"], field.expansion().write)
+        if isinstance(field, GaugedField) and (expected := field.expected_error()) is not None:
+            written["uncertainty"] = _uncertainty_record(expected)
         return {
             "n_electrons": field.n_electrons,
             "artifact": name,
@@ -171,6 +203,17 @@ class Engine:
         name = f"{work.ticket.key}.json.gz"
         self._artifacts.write(name, lambda path: path.write_bytes(gzip.compress(text)))  # type: ignore[arg-type]
         return {"artifact": name}
+
+
+def _uncertainty_record(expected: ExpectedError) -> dict[str, Any]:
+    """An expected error as JSON; four digits of each atom's are more than anyone knows."""
+    return {
+        "value": expected.value,
+        "upper": expected.upper,
+        "coverage": expected.coverage,
+        "per_atom": [float(f"{error:.4g}") for error in expected.per_atom],
+        "unfamiliar": np.flatnonzero(expected.unfamiliar).tolist(),
+    }
 
 
 def finite_slabs(field: DensityField, shape: GridShape) -> Iterator[FloatArray]:

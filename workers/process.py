@@ -23,6 +23,7 @@ from rhocast.model_info import Property
 from rhocast.structure import Structure
 from workers.batcher import Batcher, Budgets
 from workers.engine import Engine
+from workers.metrics import WorkerMetrics
 
 _STORE_PATIENCE_SECONDS = 120
 _PRUNE_EVERY_SECONDS = 3600.0
@@ -50,7 +51,8 @@ class WorkerProcess:
         self._artifacts = ArtifactStore(settings.artifacts_folder, settings.min_free_bytes)
         self._ledger = Ledger(self._client, settings)
         budgets = Budgets(settings.batch_budget)
-        engine = Engine(self._models, self._ledger, self._artifacts, self.name, budgets)
+        self.metrics = WorkerMetrics()
+        engine = Engine(self._models, self._ledger, self._artifacts, self.name, budgets, self.metrics)
         self._batcher = Batcher(engine.run, budgets, settings.batch_wait_milliseconds / 1000)
         self._ledger.transport.serve(list(self._models), self._batcher.handle)
         self._reader = dramatiq.Worker(
@@ -112,10 +114,11 @@ def run(settings: Settings, models: Sequence[DensityModel | Potential]) -> None:
     """
     termination = Termination()
     worker = WorkerProcess(settings, models)
-    worker.start()
-    while not termination.wait(_TICK_SECONDS):
-        worker.tick()
-    worker.stop()
+    with worker.metrics.served(settings):
+        worker.start()
+        while not termination.wait(_TICK_SECONDS):
+            worker.tick()
+        worker.stop()
 
 
 def warm_up(model: DensityModel | Potential) -> None:

@@ -1,27 +1,27 @@
 """Jobs: look, wait, cancel, download."""
 
 import asyncio
-import base64
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Query
 from fastapi.responses import FileResponse, Response
 
-from app.downloads import FILE_NAMES, density_file
+from app.access import CallerDep
+from app.downloads import MEDIA_TYPES, density_recipe, file_name
+from app.kept_files import FILE_RESPONSES, SenderDep
 from app.problems import documented
+from app.routes.cursors import cursor_of, moment_of
 from app.routes.predictions import finished_view
 from app.services import ServicesDep
+from app.stored_density import StoredDensityDep
+from rhocast.analysis_schemas import GridQuantity
 from rhocast.errors import (
     ArtifactExpired,
-    ArtifactNotFound,
     InvalidField,
     JobCancelled,
-    JobNotFinished,
     JobNotFound,
-    StorageFull,
-    error_from_problem,
 )
-from rhocast.schemas import DownloadFormat, Job, JobPage, JobStatus
+from rhocast.schemas import DownloadFormat, Job, JobPage
 
 router = APIRouter(tags=["jobs"])
 
@@ -29,28 +29,18 @@ router = APIRouter(tags=["jobs"])
 @router.get("/v1/jobs", responses=documented(InvalidField), summary="Jobs, newest first")
 def list_jobs(
     services: ServicesDep,
+    caller: CallerDep,
     cursor: Annotated[str, Query(description="From `next` of the page before")] = "",
     limit: Annotated[int, Query(ge=1, le=200)] = 20,
 ) -> JobPage:
-    views = services.ledger.page(limit, _moment(cursor) if cursor else None)
+    views = services.ledger.page(
+        limit, moment_of(cursor) if cursor else None, None if caller.is_admin else caller.owner
+    )
     answers = services.answers
     following: str | None = None
     if len(views) == limit:
-        moment = str(views[-1].record.created_at.timestamp())
-        following = f"/v1/jobs?limit={limit}&cursor={base64.urlsafe_b64encode(moment.encode()).decode()}"
+        following = f"/v1/jobs?limit={limit}&cursor={cursor_of(views[-1].record.created_at)}"
     return JobPage(jobs=[answers.job(view, with_result=False) for view in views], next=following)
-
-
-def _moment(cursor: str) -> float:
-    try:
-        moment = float(base64.urlsafe_b64decode(cursor.encode()).decode())
-    except (ValueError, UnicodeDecodeError) as error:
-        raise InvalidField(
-            f"found the cursor {cursor[:40]!r}; expected one from `next` of a page; start without one"
-        ) from error
-    if not 0 <= moment < 1e12:
-        raise InvalidField(f"found the cursor {cursor[:40]!r}; expected one from `next` of a page; start without one")
-    return moment
 
 
 @router.get(
@@ -61,49 +51,43 @@ def _moment(cursor: str) -> float:
 async def get_job(
     job_id: str,
     services: ServicesDep,
+    caller: CallerDep,
     wait: Annotated[float, Query(ge=0, description="Seconds to wait for the end of the job")] = 0.0,
 ) -> Job:
-    view = await finished_view(services, job_id, min(wait, services.settings.max_wait_seconds))
+    view = await finished_view(services, caller, job_id, min(wait, services.settings.max_wait_seconds))
     return await asyncio.to_thread(services.answers.job, view)
 
 
 @router.delete("/v1/jobs/{job_id}", responses=documented(JobNotFound, JobCancelled), summary="Cancel a job")
-def cancel_job(job_id: str, services: ServicesDep) -> Job:
+def cancel_job(job_id: str, services: ServicesDep, caller: CallerDep) -> Job:
+    caller.require_seen(services.ledger.view(job_id))
     services.ledger.cancel(job_id)
     return services.answers.job(services.ledger.view(job_id))
 
 
-@router.get(
-    "/v1/jobs/{job_id}/density",
-    responses={
+_DENSITY: Any = {
+    "path": "/v1/jobs/{job_id}/density",
+    "responses": {
         200: {"description": "The file", "content": {"application/octet-stream": {}, "text/plain": {}}},
-        206: {"description": "A range of the file"},
-        304: {"description": "The file that you have is the same"},
-        416: documented(InvalidField)[422] | {"description": "No such range"},
-        **documented(JobNotFound, JobNotFinished, ArtifactNotFound, ArtifactExpired, StorageFull, InvalidField),
+        **FILE_RESPONSES,
     },
-    response_class=FileResponse,
-    summary="The density as a file",
-)
+    "response_class": FileResponse,
+}
+
+
+@router.head(**_DENSITY, summary="What is known of the file of the density; nothing is made")
+@router.get(**_DENSITY, summary="The density, or what is derived of it, as a file")
 async def get_density(
-    request: Request,
-    job_id: str,
+    stored: StoredDensityDep,
     services: ServicesDep,
+    sender: SenderDep,
     format: Annotated[DownloadFormat, Query()] = "chgcar",
-    if_none_match: Annotated[str, Header()] = "",
+    quantity: Annotated[
+        GridQuantity,
+        Query(description="The density; its difference to the free atoms; or σ, the expected magnitude of its error"),
+    ] = "density",
 ) -> Response:
-    view = await asyncio.to_thread(services.ledger.view, job_id)
-    services.ledger.require_finished(view)
-    job = await asyncio.to_thread(services.answers.job, view)
-    if job.status != JobStatus.SUCCEEDED and job.error is not None:
-        raise error_from_problem(job.error.code, job.error.status, job.error.detail)
-    file = await density_file(services, view, job.result.density if job.result else None, format)
-    headers = {
-        "ETag": f'"{file.etag}"',
-        "Cache-Control": "private, immutable, max-age=604800",
-        "Repr-Digest": f"sha-256=:{file.digest}:",
-    }
-    if f'"{file.etag}"' in if_none_match or if_none_match.strip() == "*":
-        return Response(status_code=304, headers=headers)
-    media_type = "application/octet-stream" if format in ("npz", "coefficients") else "text/plain; charset=utf-8"
-    return FileResponse(file.path, headers=headers, media_type=media_type, filename=FILE_NAMES[format])
+    recipe = density_recipe(stored, format, quantity)
+    # What is summed over atoms takes longer, and a plain download shall not wait for it.
+    process = services.converter if quantity == "density" else services.analyst
+    return await sender.sent(recipe, process, MEDIA_TYPES[format], file_name(format, quantity))

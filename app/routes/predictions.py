@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Request, Response
 
+from app.access import Caller, CallerDep
 from app.bodies import read_body, read_prediction
 from app.problems import documented
 from app.services import Services, ServicesDep
@@ -30,7 +31,7 @@ from rhocast.schemas import Job, PredictionRequest
 
 router = APIRouter(tags=["predictions"])
 
-_MULTIPART: dict[str, Any] = {
+MULTIPART: dict[str, Any] = {
     "type": "object",
     "required": ["file"],
     "additionalProperties": False,
@@ -60,7 +61,7 @@ _BODY: dict[str, Any] = {
         "required": True,
         "content": {
             "application/json": {"schema": {"$ref": "#/components/schemas/PredictionRequest"}},
-            "multipart/form-data": {"schema": _MULTIPART},
+            "multipart/form-data": {"schema": MULTIPART},
         },
     }
 }
@@ -120,26 +121,26 @@ AskedDep = Annotated[Asked, Depends(asked)]
 
 
 @_route("/v1/predictions", "Predict what is wanted of a structure")
-async def predict(asked: AskedDep, response: Response, services: ServicesDep) -> Job:
-    return await _answer(services, response, asked)
+async def predict(asked: AskedDep, response: Response, services: ServicesDep, caller: CallerDep) -> Job:
+    return await _answer(services, caller, response, asked)
 
 
 @_route("/v1/density", "Predict the density of a structure")
-async def predict_density(asked: AskedDep, response: Response, services: ServicesDep) -> Job:
-    return await _answer(services, response, asked.only([Property.DENSITY], [Property.DENSITY]))
+async def predict_density(asked: AskedDep, response: Response, services: ServicesDep, caller: CallerDep) -> Job:
+    return await _answer(services, caller, response, asked.only([Property.DENSITY], [Property.DENSITY]))
 
 
 @_route("/v1/energy", "Predict energy and forces of a structure")
-async def predict_energy(asked: AskedDep, response: Response, services: ServicesDep) -> Job:
+async def predict_energy(asked: AskedDep, response: Response, services: ServicesDep, caller: CallerDep) -> Job:
     offered = [one for one in Property if one != Property.DENSITY]
-    return await _answer(services, response, asked.only(offered, [Property.ENERGY, Property.FORCES]))
+    return await _answer(services, caller, response, asked.only(offered, [Property.ENERGY, Property.FORCES]))
 
 
-async def _answer(services: Services, response: Response, asked: Asked) -> Job:
+async def _answer(services: Services, caller: Caller, response: Response, asked: Asked) -> Job:
     deadline = time.monotonic() + asked.wait_seconds
     body_hash = hashlib.sha256(request_hash(asked.request).encode()).hexdigest()
-    job_id = await submit(services, asked.request, asked.idempotency_key, body_hash)
-    view = await finished_view(services, job_id, deadline - time.monotonic())
+    job_id = await submit(services, caller, asked.request, asked.idempotency_key, body_hash)
+    view = await finished_view(services, caller, job_id, deadline - time.monotonic())
     job = await asyncio.to_thread(services.answers.job, view)
     response.headers["Location"] = f"/v1/jobs/{job_id}"
     if asked.wait_seconds > 0:
@@ -150,19 +151,15 @@ async def _answer(services: Services, response: Response, asked: Asked) -> Job:
     return job
 
 
-async def finished_view(services: Services, job_id: str, seconds: float) -> JobView:
-    """A job as soon as it has ended, or as it is after some seconds."""
+async def finished_view(services: Services, caller: Caller, job_id: str, seconds: float) -> JobView:
+    """A job of the caller as soon as it has ended, or as it is after some seconds."""
     deadline = time.monotonic() + seconds
-    view = await asyncio.to_thread(services.ledger.view, job_id)
+    view = caller.require_seen(await asyncio.to_thread(services.ledger.view, job_id))
     if view.status.is_final or seconds <= 0:
         return view
-    with services.waiter.notices([job_id, *view.record.tasks.values()]) as event:
-        while True:
-            view = await asyncio.to_thread(services.ledger.view, job_id)
-            left = deadline - time.monotonic()
-            if view.status.is_final or left <= 0:
-                return view
-            await services.waiter.pause(event, left)
+    with services.waiter.watch(job_id, view.record.tasks.values()) as watch:
+        await watch.end_of_job(deadline - time.monotonic())
+    return await asyncio.to_thread(services.ledger.view, job_id)
 
 
 def _wait_seconds(prefer: str, longest: float) -> float:

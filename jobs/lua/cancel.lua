@@ -31,5 +31,5 @@ for _, key in ipairs(keys) do
         redis.call('ZREM', prefix .. ':open', key)
     end
 end
-redis.call('PUBLISH', prefix .. ':finished', ARGV[1])
+redis.call('PUBLISH', prefix .. ':notices', ARGV[1])
 return 'cancelled'

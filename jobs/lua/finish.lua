@@ -1,4 +1,4 @@
--- Ends a task; the first end is the one that counts. Returns 1 if it was this one.
+-- Ends a task; the first end is the one that counts. Returns the requests that asked for it, or 0 if it was not this one.
 -- KEYS[1] task; KEYS[2] open set; ARGV: key, status, field (result or error), JSON, now, seconds, ttl, channel.
 local status = redis.call('HGET', KEYS[1], 'status')
 if status ~= 'running' and status ~= 'queued' then
@@ -10,4 +10,4 @@ redis.call('HDEL', KEYS[1], 'input')
 redis.call('EXPIRE', KEYS[1], ARGV[7])
 redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('PUBLISH', ARGV[8], ARGV[1])
-return 1
+return redis.call('HGET', KEYS[1], 'requests') or ''

@@ -3,14 +3,19 @@
 local prefix = KEYS[1]
 local request = cjson.decode(ARGV[1])
 
-if request.idempotency_key then
-    local name = prefix .. ':idempotency:' .. request.idempotency_key
-    local seen = redis.call('HMGET', name, 'body', 'job')
-    if seen[1] then
-        return cjson.encode({outcome = 'replayed', body = seen[1], job = seen[2]})
+local replay = remembered(prefix, request, request.job)
+if replay then
+    return replay
+end
+
+if request.batch then
+    local states = prefix .. ':batch:' .. request.batch .. ':states'
+    if redis.call('GETRANGE', states, request.index, request.index) ~= '.' then
+        return cjson.encode({outcome = 'settled', job = request.job}) -- expanded before, or cancelled
     end
-    redis.call('HSET', name, 'body', request.idempotency_body, 'job', request.job)
-    redis.call('EXPIRE', name, request.idempotency_ttl)
+    redis.call('SETRANGE', states, request.index, 'q')
+    -- An expansion that gets on is not one that kills its process, however often that dies.
+    redis.call('HSET', prefix .. ':task:' .. request.batch, 'attempts', 0)
 end
 
 local cached = 1
@@ -26,10 +31,17 @@ for index, task in ipairs(request.tasks) do
         if status ~= 'queued' and status ~= 'running' then
             redis.call('DEL', name)
             redis.call('HSET', name, 'status', 'queued', 'model', task.model, 'cost', task.cost, 'queue', task.queue,
-                'message', task.message, 'input', task.input, 'attempts', 0, 'created', request.now)
+                'message', task.message, 'input', task.input, 'attempts', 0, 'created', request.now,
+                'requests', request.request_id)
             redis.call('ZADD', prefix .. ':open', request.now, task.key)
             enqueue(request.queues, task.queue, task.message, task.envelope)
-        elseif status == 'queued' and request.urgent and queue ~= task.queue then
+        else
+            local requests = redis.call('HGET', name, 'requests') or ''
+            if request.request_id ~= '' and #requests < 1000 then -- of a thousand who ask the same, the log names the first
+                redis.call('HSET', name, 'requests', requests .. ' ' .. request.request_id)
+            end
+        end
+        if status == 'queued' and request.urgent and queue ~= task.queue then
             -- Somebody is waiting now for what was queued as bulk work. The older message becomes stale.
             redis.call('HSET', name, 'queue', task.queue, 'message', task.message)
             enqueue(request.queues, task.queue, task.message, task.envelope)
@@ -45,4 +57,10 @@ redis.call('HSET', job, 'record', request.record, 'tasks', cjson.encode(keys), '
 redis.call('EXPIRE', job, request.ttl)
 redis.call('ZADD', prefix .. ':jobs', request.now, request.job)
 redis.call('ZREMRANGEBYSCORE', prefix .. ':jobs', '-inf', request.now - request.ttl)
+if request.owner ~= '' then
+    local own = prefix .. ':jobs:' .. request.owner
+    redis.call('ZADD', own, request.now, request.job)
+    redis.call('ZREMRANGEBYSCORE', own, '-inf', request.now - request.ttl)
+    redis.call('EXPIRE', own, request.ttl)
+end
 return cjson.encode({outcome = 'accepted', job = request.job})

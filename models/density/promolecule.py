@@ -15,7 +15,7 @@ from scipy.interpolate import CubicSpline
 
 from models.decoder.radial_transforms import radial_transforms
 from models.decoder.real_space import Centres, Frame, RadialCubics, sum_at_points, sum_on_planes
-from models.interface import ExpandedField, FloatArray, GridShape
+from models.interface import FloatArray, GridShape
 from rhocast.density.expansion import DensityExpansion
 from rhocast.density.free_atoms import FreeAtoms
 from rhocast.density.radial import RadialCubic
@@ -130,6 +130,11 @@ class PromoleculeField:
         """Values in e/Å³ at Cartesian points in Å, [n_points, 3] → [n_points]."""
         return sum_at_points(self._frame((1, 1, 1)), self._densities, self._centres, points)
 
+    def brought_by_others(self) -> FloatArray:
+        """Density at each atom of all others (a crystal: of its own images too) in e/Å³, [n_atoms]."""
+        own = self._densities.coefficients[self._centres.function, 0, 0]
+        return self.at_points(self._structure.positions) - own
+
     def expansion(self) -> DensityExpansion:
         """The free atoms alone."""
         return DensityExpansion(self._structure, self._table.free_atoms(self._structure.symbols))
@@ -153,7 +158,7 @@ class Promolecule:
     def info(self) -> ModelInfo:
         return self._info
 
-    def fields(self, structures: Sequence[Structure]) -> list[ExpandedField]:
+    def fields(self, structures: Sequence[Structure]) -> list[PromoleculeField]:
         """The density of each structure; nothing is summed before a field is asked for values.
 
         Raises:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from app.answers import Answers, comment_line, file_key, provenance
-from app.downloads import density_file
+from app.stored_density import stored_density
 from jobs.artifacts import ArtifactStore
 from jobs.canonical import structure_record
 from jobs.directory import info_record
@@ -118,7 +118,7 @@ def test_the_comment_is_one_line(answers):
 def test_links_name_the_formats_that_there_are(answers):
     without = answers.job(view_of(TaskStatus.SUCCEEDED, RESULT)).result.density.artifacts
     kept = answers.job(view_of(TaskStatus.SUCCEEDED, RESULT | {"coefficients": "x"})).result.density.artifacts
-    assert list(without) == ["chgcar", "chg", "cube", "npz"]
+    assert list(without) == ["chgcar", "chg", "cube", "npz", "zarr"]
     assert list(kept) == [*without, "coefficients"]
 
 
@@ -137,12 +137,6 @@ def test_files_share_a_name_only_if_their_bytes_are_the_same():
     assert file_key(view, task, "cube", "a") in names
 
 
-async def no_density(view: JobView) -> None:
-    await density_file(None, view, None, "cube")
-
-
-def test_a_job_without_a_density_has_no_file():
-    import asyncio
-
+def test_a_job_without_a_density_has_no_file(tmp_path):
     with pytest.raises(ArtifactNotFound, match=r"'j1' has no density \(it wanted density\); submit one"):
-        asyncio.run(no_density(view_of(TaskStatus.SUCCEEDED)))
+        stored_density(ArtifactStore(tmp_path, 0), view_of(TaskStatus.SUCCEEDED), None)

@@ -20,12 +20,12 @@ from tests.app.samples import NACL_POSCAR, crooked_salt, rock_salt
 
 
 def test_a_job_that_nobody_knows_is_not_found(client):
-    words = ["no job 'nobody'", "7 days"]
+    words = ["no job 'nobody'", "expires_at"]
     refused(client.get("/v1/jobs/nobody"), JobNotFound, *words)
     refused(client.get("/v1/jobs/nobody?wait=5"), JobNotFound, *words)
     refused(client.get("/v1/jobs/nobody/density"), JobNotFound, *words)
     refused(client.delete("/v1/jobs/nobody"), JobNotFound, *words)
-    refused(client.get("/v1/jobs/%00%ff"), JobNotFound, "7 days")
+    refused(client.get("/v1/jobs/%00%ff"), JobNotFound, "expires_at")
 
 
 def test_a_job_is_cancelled_once(app_of):

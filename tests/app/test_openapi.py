@@ -6,7 +6,9 @@ import pytest
 import yaml
 
 from app import openapi
+from app.factory import create_app
 from app.openapi import PATH, main, served_document
+from jobs.settings import Settings
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +51,26 @@ EXPECTED = {
     ("/v1/energy", "post"): {200, 202, 400, 413, 415, 422, 429, 500, 503, 507},
     ("/v1/jobs", "get"): {200, 422, 500, 503},
     ("/v1/jobs/{job_id}", "get"): {200, 404, 410, 422, 500, 503},
+    ("/v1/jobs/{job_id}/events", "get"): {200, 204, 404, 422, 500, 503},
     ("/v1/jobs/{job_id}", "delete"): {200, 404, 409, 500, 503},
     ("/v1/jobs/{job_id}/density", "get"): {200, 206, 304, 400, 404, 409, 410, 416, 422, 500, 503, 507},
+    ("/v1/jobs/{job_id}/density", "head"): {200, 304, 404, 409, 410, 422, 500, 503},
+    ("/v1/jobs/{job_id}/potential", "get"): {200, 206, 304, 400, 404, 409, 410, 413, 416, 422, 500, 503, 507},
+    ("/v1/jobs/{job_id}/potential", "head"): {200, 304, 404, 409, 410, 413, 422, 500, 503},
+    ("/v1/jobs/{job_id}/charges", "get"): {200, 206, 304, 400, 404, 409, 410, 416, 422, 500, 503, 507},
+    ("/v1/jobs/{job_id}/moments", "get"): {200, 206, 304, 400, 404, 409, 410, 416, 422, 500, 503, 507},
+    ("/v1/jobs/{job_id}/profile", "get"): {200, 206, 304, 400, 404, 409, 410, 413, 416, 422, 500, 503, 507},
+    ("/v1/jobs/{job_id}/line", "get"): {200, 206, 304, 400, 404, 409, 410, 413, 416, 422, 500, 503, 507},
+    ("/v1/jobs/{job_id}/comparison", "get"): {200, 206, 304, 400, 404, 409, 410, 416, 422, 500, 503, 507},
+    ("/v1/batches", "post"): {202, 400, 413, 415, 422, 500, 503, 507},
+    ("/v1/batches", "get"): {200, 422, 500, 503},
+    ("/v1/batches/{batch_id}", "get"): {200, 404, 500, 503},
+    ("/v1/batches/{batch_id}", "delete"): {200, 404, 409, 500, 503},
+    ("/v1/batches/{batch_id}/output", "get"): {200, 404, 410, 422, 500, 503},
+    ("/v1/batches/{batch_id}/errors", "get"): {200, 404, 410, 422, 500, 503},
     ("/v1/models", "get"): {200, 500, 503},
     ("/healthz", "get"): {200},
+    ("/metrics", "get"): {200, 401, 403, 500, 503},
     ("/readyz", "get"): {200, 503},
 }
 
@@ -61,6 +79,21 @@ def test_every_status_that_a_route_gives_is_documented(document):
     assert {(path, verb) for path, verb, _ in operations(document)} == set(EXPECTED)
     for path, verb, operation in operations(document):
         assert EXPECTED[path, verb] <= {int(status) for status in operation["responses"]}, (path, verb)
+
+
+def test_every_operation_of_the_api_says_that_it_may_need_a_key(document):
+    for path, verb, operation in operations(document):
+        if path.startswith("/v1") or path == "/metrics":
+            assert operation["security"] == [{}, {"bearer": []}, {"header": []}], (path, verb)
+            assert {"401", "403"} <= set(operation["responses"]), (path, verb)
+        else:
+            assert "security" not in operation
+
+
+def test_the_document_is_the_same_whenever_it_is_asked_for():
+    app = create_app(Settings())
+    first = yaml.safe_dump(app.openapi())
+    assert yaml.safe_dump(app.openapi()) == first
 
 
 def test_every_problem_is_documented_as_one(document):
@@ -78,6 +111,14 @@ def test_both_kinds_of_body_are_documented(document):
     from app.bodies import _FIELDS
 
     assert set(form) == {"file", *_FIELDS}
+
+
+def test_a_form_of_a_batch_has_the_fields_that_are_read(document):
+    content = document["paths"]["/v1/batches"]["post"]["requestBody"]["content"]
+    from app.batches.unpacking import FORM_FIELDS
+
+    assert set(content["multipart/form-data"]["schema"]["properties"]) == {"file", *FORM_FIELDS}
+    assert set(content) == {"multipart/form-data", "application/jsonl"}
 
 
 def test_every_operation_has_a_summary(document):

@@ -113,6 +113,7 @@ def idle(monkeypatch):
     monkeypatch.setattr(supervisor.subprocess, "Popen", remembering)
     monkeypatch.setattr(supervisor, "_web_command", lambda *_: ["sleep", "60"])
     monkeypatch.setattr(supervisor, "_worker_command", lambda: ["sleep", "60"])
+    monkeypatch.setattr(supervisor, "_expander_command", lambda: ["sleep", "60"])
     yield started
     for number, handler in handlers.items():
         signal.signal(number, handler)
@@ -131,7 +132,7 @@ def test_the_service_comes_up_restarts_its_store_and_goes_down(idle, tmp_path, m
 
     def watch() -> None:
         try:
-            waited(lambda: len(idle) == 4)
+            waited(lambda: len(idle) == 5)
             first = stores[0].pid
             with redis.Redis.from_url(stores[0].url) as client:
                 client.set("kept", "yes")
@@ -162,7 +163,7 @@ def test_a_store_of_somebody_else_is_left_alone(idle, store, tmp_path):
     timer = threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT))
     timer.start()
     supervise(Settings(data=tmp_path, redis_url=store.url), "127.0.0.1", 0, n_workers=0)
-    assert len(idle) == 1
+    assert len(idle) == 2
     assert _value(redis.Redis.from_url(store.url), "nothing") is None
 
 
@@ -174,17 +175,35 @@ def test_a_store_that_does_not_come_back_is_tried_again():
     supervisor._keep_alive(Broken())
 
 
-def test_children_are_the_web_server_and_the_workers():
+def test_children_are_the_web_server_the_expander_and_the_workers():
     web = supervisor._web_command("127.0.0.1", 8123)
-    assert web[:4] == [sys.executable, "-m", "uvicorn", "app.factory:create_app"]
+    assert web[:3] == [sys.executable, "-m", "app.web"]
     assert web[web.index("--port") + 1] == "8123"
     assert supervisor._worker_command() == [sys.executable, "-m", "workers"]
+    assert supervisor._expander_command() == [sys.executable, "-m", "app.batches"]
+
+
+def test_beyond_this_machine_the_service_does_not_start_without_a_key(idle, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("RHOCAST_DATA", str(tmp_path))
+    monkeypatch.setattr(supervisor.logs, "configure", lambda: None)
+    monkeypatch.setattr(sys, "argv", ["serve", "--host", "0.0.0.0"])
+    with pytest.raises(SystemExit, match=r"found no good API key, .* listen on 0\.0\.0\.0 .*rhocast keys create NAME"):
+        main()
+    assert idle[0].poll() is not None  # the store
+    assert len(idle) == 1
+
+
+def test_each_worker_has_its_metrics_on_a_port_of_its_own():
+    assert supervisor._metrics_port(Settings(), 3) == {}
+    chosen = Settings(worker_metrics_port=9100)
+    ports = [supervisor._metrics_port(chosen, index) for index in range(2)]
+    assert ports == [{"RHOCAST_WORKER_METRICS_PORT": "9100"}, {"RHOCAST_WORKER_METRICS_PORT": "9101"}]
 
 
 def test_the_command_line_gives_host_port_and_workers(monkeypatch):
     asked = []
     monkeypatch.setattr(supervisor, "supervise", lambda settings, *rest: asked.append(rest))
-    monkeypatch.setattr(supervisor.structlog, "configure", lambda **_: None)
+    monkeypatch.setattr(supervisor.logs, "configure", lambda: None)
     monkeypatch.setattr(sys, "argv", ["serve", "--host", "127.0.0.1", "--port", "1", "--workers", "3"])
     main()
     assert asked == [("127.0.0.1", 1, 3)]

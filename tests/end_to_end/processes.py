@@ -34,7 +34,7 @@ def wait_until(is_true: Callable[[], bool], seconds: float, what: str) -> None:
 
 
 class Stack:
-    """Store, web and one worker with the slow model of the tests.
+    """Store, web and one worker with the slow model of the tests; an expander for those who start it.
 
     Args:
         folder: Where their data goes.
@@ -56,8 +56,9 @@ class Stack:
             "RHOCAST_MIN_FREE_BYTES": "0",
             **environment,
         }
-        web = ["-m", "uvicorn", "app.factory:create_app", "--factory", "--port", str(self.port), "--log-level", "error"]
+        web = ["-m", "app.web", "--port", str(self.port)]
         self.web = Child("web", [sys.executable, *web], self.environment)
+        self.expander = Child("expander", [sys.executable, "-m", "app.batches"], self.environment)
         self.worker = Child("worker", [sys.executable, "-m", "tests.end_to_end.slow_worker"], self.environment)
         self.client = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=60)
         self.redis = redis.Redis.from_url(self.store.url)
@@ -71,6 +72,7 @@ class Stack:
     def stop(self) -> None:
         self.client.close()
         self.web.stop(10)
+        self.expander.stop(10)
         self.worker.stop(10)
         self.redis.close()
         self.store.stop()

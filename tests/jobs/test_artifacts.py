@@ -64,3 +64,36 @@ def test_old_objects_are_pruned_unless_they_were_touched(artifacts: ArtifactStor
     assert artifacts.prune(500) == 2
     assert artifacts.holds("cd2.x")
     assert not artifacts.holds("ab1.x")
+
+
+def test_objects_are_weighed(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path, min_free_bytes=0)
+    assert store.n_bytes() == 0
+    for name, size in (("aa1", 10), ("aa2", 20), ("bb1", 300)):
+        store.write(name, lambda path, size=size: path.write_bytes(b"x" * size))
+    (tmp_path / "stray").write_bytes(b"x")
+    assert store.n_bytes() == 330
+    assert store.free_bytes() > 0
+
+
+def test_what_is_written_piece_by_piece_has_a_place_that_is_pruned_if_it_is_left(artifacts: ArtifactStore) -> None:
+    partial = artifacts.partial(NAME)
+    partial.write_bytes(b"half")
+    assert partial.parent == artifacts.path(NAME).parent
+    assert not artifacts.holds(NAME)
+    os.utime(partial, (0, 0))
+    assert artifacts.prune(60) == 1
+
+
+def test_a_folder_that_cannot_be_made_is_said(artifacts: ArtifactStore) -> None:
+    artifacts.folder.rmdir()
+    artifacts.folder.write_bytes(b"a file where a folder should be")
+    with pytest.raises(StorageFull, match=r"cannot be written \(Not a directory\).*free some space"):
+        artifacts.partial(NAME)
+
+
+def test_an_object_that_nothing_points_to_is_removed(artifacts: ArtifactStore) -> None:
+    artifacts.write(NAME, lambda path: path.write_bytes(b"x"))
+    artifacts.remove(NAME)
+    artifacts.remove(NAME)
+    assert not artifacts.holds(NAME)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from jobs.embedded import EmbeddedStore, _die_with_parent, _server_program
+from jobs.embedded import EmbeddedStore, _die_with_parent, _server_program, store_of
+from jobs.settings import Settings
 from rhocast.errors import ServiceUnavailable
 
 
@@ -82,3 +83,23 @@ def test_the_server_ends_with_the_thread_that_started_it_where_the_kernel_can_do
     monkeypatch.setattr("ctypes.CDLL", no_libc)
     _die_with_parent()
     assert len(asked) == 1
+
+
+def test_the_store_of_a_service_is_found_whether_it_runs_or_not(tmp_path, monkeypatch):
+    monkeypatch.delenv("RHOCAST_REDIS_URL", raising=False)
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    assert _in_use(Settings(redis_url="redis://10.0.0.1/0")) == "redis://10.0.0.1/0"
+    settings = Settings(data=tmp_path)
+    with store_of(settings) as url, redis.Redis.from_url(url) as client:
+        client.set("kept", "yes")
+    with EmbeddedStore(tmp_path / "store") as running:
+        assert _in_use(settings) == running.url
+        assert running.pid
+        with redis.Redis.from_url(running.url) as client:
+            assert client.get("kept") == b"yes"
+    assert _in_use(settings) != running.url  # what is written down is the address of a store that is gone
+
+
+def _in_use(settings: Settings) -> str:
+    with store_of(settings) as url:
+        return url

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jobs.grids import CHUNK, StoredGrid, grid_on_disk, planes_of_slabs, read_grid, read_slabs, write_grid
+from jobs.grids import StoredGrid, grid_on_disk, read_grid, read_slabs, write_grid
+from rhocast.density.zarr_archive import CHUNK, planes_of_slabs
 
 VOLUME = 123.4
 
@@ -48,12 +49,6 @@ def test_a_smooth_grid_is_stored_in_less_than_a_third_of_float32(tmp_path: Path)
     smooth = 1.1 + np.sin(x)[:, None, None] * np.cos(x)[:, None] * np.cos(2 * x)
     written(tmp_path / "a.zarr.zip", smooth, 1.0, 12)
     assert (tmp_path / "a.zarr.zip").stat().st_size < 4 * smooth.size / 3
-
-
-@pytest.mark.parametrize("n_planes", [1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK])
-def test_slabs_cover_every_plane_once(n_planes: int) -> None:
-    planes = [plane for first, last in planes_of_slabs((n_planes, 2, 2)) for plane in range(first, last)]
-    assert planes == list(range(n_planes))
 
 
 def test_a_slab_too_few_is_not_stored_as_a_whole_grid(tmp_path: Path, values: np.ndarray) -> None:

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from jobs.ledger import End, Ledger
-from jobs.records import Failure, TaskStatus
+from jobs.records import Failure, JobRecord, TaskStatus
 from jobs.transport import Transport
 from rhocast.errors import Conflict, IdempotencyConflict, JobCancelled, JobNotFinished, JobNotFound
 from rhocast.schemas import JobStatus, Priority
@@ -191,7 +191,7 @@ def test_everything_that_ends_has_a_lifetime(ledger: Ledger) -> None:
     claim(ledger, "k1")
     ledger.finish([End("k1", 0.1, result={})])
     name = ledger.settings.namespace
-    for key in (f"job:{job_id}", "task:k1", "task:k1:jobs", "idempotency:key"):
+    for key in (f"job:{job_id}", "task:k1", "task:k1:jobs", "idempotency::key"):
         assert 0 < ledger.client.ttl(f"{name}:{key}") <= 7 * 86_400
 
 
@@ -210,7 +210,7 @@ def test_a_job_that_waits_has_no_result_to_give(ledger: Ledger) -> None:
     job_id = ledger.submit(job(order()), [order()])
     with pytest.raises(JobNotFinished, match="queued; expected it to have ended"):
         ledger.require_finished(ledger.view(job_id))
-    with pytest.raises(JobNotFound, match="kept for 7 days"):
+    with pytest.raises(JobNotFound, match="found no job 'nothing'; expected one of yours that is still kept"):
         ledger.view("nothing")
 
 
@@ -230,3 +230,46 @@ def test_the_end_of_a_task_is_published(ledger: Ledger) -> None:
 def test_tasks_that_do_not_exist_are_left_out(ledger: Ledger) -> None:
     ledger.submit(job(order()), [order()])
     assert {key: task.status for key, task in ledger.tasks(["k1", "k2"]).items()} == {"k1": TaskStatus.QUEUED}
+
+
+def owned(owner: str, request_id: str = "") -> JobRecord:
+    return job(order()).model_copy(update={"owner": owner, "request_id": request_id})
+
+
+def test_a_page_of_an_owner_holds_the_jobs_of_that_owner(ledger: Ledger) -> None:
+    ids = {owner: [ledger.submit(owned(owner), [order()]) for _ in range(2)] for owner in ("alice", "bob", "")}
+    for owner in ("alice", "bob"):
+        assert [view.record.id for view in ledger.page(10, owner=owner)] == ids[owner][::-1]
+    assert ledger.page(10, owner="carol") == []
+    assert len(ledger.page(10)) == 6
+
+
+def test_one_idempotency_key_of_two_owners_is_two_requests(ledger: Ledger) -> None:
+    first = ledger.submit(owned("alice"), [order()], "k", "hash")
+    assert ledger.submit(owned("bob"), [order()], "k", "another") != first
+    assert ledger.submit(owned("alice"), [order()], "k", "hash") == first
+
+
+def test_the_end_of_a_task_names_the_requests_that_asked_for_it(ledger: Ledger) -> None:
+    for request_id in ("r1", "r2"):
+        ledger.submit(owned("", request_id), [order()])
+    claim(ledger, "k1")
+    ledger.submit(owned("", "r3"), [order()])
+    assert ledger.finish([End("k1", 0.1, result={}), End("k1", 0.1, result={})]) == ["r1 r2 r3", None]
+
+
+def test_the_names_of_a_thousand_requests_are_cut_short(ledger: Ledger) -> None:
+    for index in range(100):
+        ledger.submit(owned("", f"request-{index:08}"), [order()])
+    claim(ledger, "k1")
+    [requests] = ledger.finish([End("k1", 0.1, result={})])
+    assert requests is not None
+    assert requests.startswith("request-00000000 request-00000001")
+    assert len(requests) < 1100
+
+
+def test_a_claim_says_how_long_the_task_has_waited(ledger: Ledger) -> None:
+    ledger.submit(job(order()), [order()])
+    time.sleep(0.05)
+    taken = claim(ledger, "k1")
+    assert 0.05 <= taken.waited < 10

@@ -60,3 +60,11 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path, contents):
     file.write_bytes(contents)
     with pytest.raises(UnusableWeights, match=r"found small\.safetensors without weights and configuration"):
         Checkpoint.read(file, hashlib.sha256(contents).hexdigest())
+
+
+def test_a_part_and_the_rest_are_the_whole():
+    weights = {"a.one": torch.zeros(1), "a.two": torch.ones(1), "ab": torch.ones(2), "b.a.one": torch.zeros(2)}
+    checkpoint = Checkpoint({}, weights)
+    assert list(checkpoint.inside("a")) == ["one", "two"]
+    assert checkpoint.inside("a")["two"] is weights["a.two"]
+    assert list(checkpoint.outside("a")) == ["ab", "b.a.one"]

@@ -131,3 +131,22 @@ def test_the_recommended_spacing_integrates_every_atom(promolecule, symbol):
     field = promolecule.fields([Structure.from_symbols([symbol], [[0.0, 0.0, 0.0]], cell)])[0]
     integral = field.on_grid((n_points, n_points, n_points)).mean() * np.linalg.det(cell)
     assert integral == pytest.approx(field.n_electrons, rel=1e-4)
+
+
+def test_what_others_bring_to_a_molecule_s_atom_is_the_field_without_it(promolecule):
+    molecule = bent_molecule()
+    (field,) = promolecule.fields([molecule])
+    for atom, found in enumerate(field.brought_by_others()):
+        others = Structure(
+            np.delete(molecule.numbers, atom), np.delete(molecule.positions, atom, axis=0), molecule.cell, False
+        )
+        (without,) = promolecule.fields([others])
+        assert found == pytest.approx(without.at_points(molecule.positions[[atom]])[0], rel=1e-9)
+
+
+def test_an_atom_s_images_are_others(promolecule):
+    alone = Structure.from_symbols(["Mg"], [[0.0, 0, 0]], 3 * np.eye(3))
+    pair = Structure.from_symbols(["Mg", "Mg"], [[0.0, 0, 0], [3.0, 0, 0]], np.diag([6.0, 3, 3]))
+    small, large = (promolecule.fields([one])[0].brought_by_others() for one in (alone, pair))
+    np.testing.assert_allclose(large, [small[0], small[0]], rtol=1e-9)
+    assert small[0] > 0.01

@@ -70,6 +70,14 @@ def test_predict_writes_the_format_that_is_said(server, job_record, tmp_path):
     assert server.seen[-1].path.endswith("format=npz")
 
 
+def test_predict_writes_what_is_derived_of_the_density(server, job_record, tmp_path):
+    server.answer(job_record())
+    server.answer(b"a cube")
+    assert silicon("-o", "sigma.cube", "--quantity", "error").exit_code == 0
+    assert server.seen[-1].path.endswith("format=cube&quantity=error")
+    assert (tmp_path / "sigma.cube").read_bytes() == b"a cube"
+
+
 def test_predict_writes_coefficients(server, job_record, tmp_path):
     server.answer(job_record())
     server.answer(b"npz")
@@ -86,6 +94,11 @@ def test_predict_writes_coefficients(server, job_record, tmp_path):
         (("-o", "rho", "--format", "xml"), "found format 'xml'"),
         (("-o", "no/CHGCAR"), "found no folder no; expected one for CHGCAR; make it first"),
         (("-o", "CHGCAR", "--want", "energy"), "found -o CHGCAR and no density wanted"),
+        (("--quantity", "error"), "found --quantity error and no -o OUT; expected a file on a grid for it"),
+        (
+            ("-o", "a.coefficients.npz", "--quantity", "difference"),
+            "found --quantity difference and coefficients; expected a file on a grid",
+        ),
         (("--want", "mood"), "found 'mood' wanted; expected some of density"),
         (("--shape", "8,8"), "found the shape '8,8'; expected three numbers of points such as 48,48,48"),
         (("--spacing", "0.1", "--encut", "500"), "found spacing and encut; expected one of"),
@@ -168,6 +181,20 @@ def test_serve_and_worker_become_the_application(monkeypatch, tmp_path):
     assert launches[0].command[1:] == ("-m", "app.supervisor", "--host", "0.0.0.0", "--port", "9", "--workers", "2")
     assert launches[0].environment["RHOCAST_DATA"] == str(tmp_path / "d")
     assert launches[1].command[1:] == ("-m", "workers")
+
+
+def test_keys_are_the_affair_of_the_application(monkeypatch, tmp_path):
+    launches = []
+    monkeypatch.setattr(cli, "become", launches.append)
+    for arguments in (("create", "alice", "--scope", "read", "--data", "d"), ("list", "--help"), ()):
+        assert run("keys", *arguments).exit_code == 0
+    commands = [launch.command[1:] for launch in launches]
+    assert commands == [
+        ("-m", "jobs.keys_command", "create", "alice", "--scope", "read"),
+        ("-m", "jobs.keys_command", "list", "--help"),
+        ("-m", "jobs.keys_command", "--help"),
+    ]
+    assert launches[0].environment["RHOCAST_DATA"] == str(tmp_path / "d")
 
 
 def test_the_version_is_told():

@@ -11,7 +11,15 @@ import pytest
 from typer.testing import CliRunner
 
 from rhocast import application, cli
-from rhocast.density import Density, FreeAtoms, Potential, electrostatic_potential, hirshfeld_charges, planar_average
+from rhocast.density import (
+    Density,
+    FreeAtoms,
+    Potential,
+    difference_to_promolecule,
+    electrostatic_potential,
+    hirshfeld_charges,
+    planar_average,
+)
 from rhocast.structure import Structure
 
 SHIPPED = Path(__file__).parents[2] / "models" / "density" / "promolecule.safetensors"
@@ -83,6 +91,28 @@ class TestCompare:
         written = Density.read(name, *options[1:])
         assert written.n_electrons == pytest.approx(0, abs=1e-4)
         assert written.comment.startswith("difference A - B, A: regridded from 20 x 20 x 20 points; smooth, B: smooth")
+
+
+class TestDifference:
+    @pytest.mark.parametrize(("name", "options"), [("d.cube", []), ("CHGCAR_d", []), ("d", ["--format", "npz"])])
+    def test_that_to_the_shipped_free_atoms_is_written(self, name, options):
+        found = run("analyse", "difference", "CHGCAR", "-o", name, *options)
+        assert (found.exit_code, found.stderr) == (0, f"wrote {name}\n")
+        expected = difference_to_promolecule(Density.read("CHGCAR"), FreeAtoms.read(SHIPPED))
+        written = Density.read(name, *options[1:])
+        np.testing.assert_allclose(written.values, expected.values, rtol=1e-5, atol=1e-6)
+        assert written.comment == "difference to the promolecule; smooth"
+        moved = np.abs(expected.values).mean() * ROCK_SALT.volume / 2
+        assert f"½ ∫|ρ − Σ free atoms| = {moved:.6f} e" in found.stdout
+
+    def test_a_charged_molecule_is_given_its_charge(self):
+        table = str(SHIPPED)
+        options = ["--molecule", "--charge", "-2", "--free-atoms", table, "-o", "d.npz"]
+        smooth(replace(LIH, numbers=np.array([1, 1])), 4, 0.9, (40, 40, 40)).write("CHGCAR_H2")
+        found = run("analyse", "difference", "CHGCAR_H2", *options)
+        assert found.exit_code == 0, found.output
+        assert Density.read("d.npz").n_electrons == pytest.approx(2, abs=1e-6)
+        assert not Density.read("d.npz").structure.is_periodic
 
 
 class TestProfiles:
@@ -178,12 +208,12 @@ def test_bader_charges_are_explained_and_not_given():
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ("compare no b.cube", "found no file at 'no'; expected a CHGCAR, CHG, cube or npz"),
+        ("compare no b.cube", "found no file at 'no'; expected a CHGCAR, CHG, cube, npz or zarr.zip"),
         ("compare b.cube CHGCAR_LiH", "found cells of A and B whose vectors differ by up to 8 Å; expected one cell"),
         ("compare b.cube CHGCAR -o CHGCAR", "found that CHGCAR exists; expected a new name"),
         ("compare b.cube CHGCAR -o no/CHGCAR", "found no folder no; expected one for CHGCAR; make it first"),
         ("compare b.cube CHGCAR -o diff", "found the file name 'diff'; expected a name CHGCAR*"),
-        ("analyse planar-average LOCPOT", "found no file at 'LOCPOT'; expected a CHGCAR, CHG, cube, npz or LOCPOT"),
+        ("analyse planar-average LOCPOT", "found no file at 'LOCPOT'; expected a CHGCAR, CHG, cube, npz"),
         ("analyse planar-average CHGCAR --window 99", "found a window of 99 Å; expected the distance of"),
         ("analyse planar-average CHGCAR -o b.cube", "found that b.cube exists; expected a new name"),
         (
@@ -193,6 +223,10 @@ def test_bader_charges_are_explained_and_not_given():
         ("analyse line CHGCAR --from 0,0,x --to 1,1,1", "found the position '0,0,x'; expected three numbers"),
         ("analyse line CHGCAR --from 0,0,0 --to 0,0,0", "found a line from [0.0, 0.0, 0.0] to [0.0, 0.0, 0.0] with"),
         ("analyse line CHGCAR --from 0,0,0 --to 9,9,9 --molecule", "found a position outside the box of a molecule"),
+        ("analyse difference CHGCAR -o b.cube", "found that b.cube exists; expected a new name"),
+        ("analyse difference CHGCAR -o diff", "found the file name 'diff'; expected a name CHGCAR*"),
+        ("analyse difference no -o d.cube", "found no file at 'no'; expected a CHGCAR"),
+        ("analyse difference CHGCAR --charge 1 -o d.cube", "found 14 electrons; expected 13, of Na 7, Cl 7 and the"),
         ("analyse hirshfeld no", "found no file at 'no'; expected a CHGCAR"),
         ("analyse hirshfeld CHGCAR --free-atoms no", "found no file at 'no'; expected a table of free atoms"),
         ("analyse hirshfeld CHGCAR --free-atoms b.cube", "found no readable table in 'b.cube'"),

@@ -170,7 +170,9 @@ def test_a_grid_is_copied_from_a_density_file(tmp_path, poscar):
 
 
 def test_a_grid_from_nowhere_is_refused(poscar):
-    with pytest.raises(InvalidFile, match="found no file at 'CHGCAR-9'; expected a CHGCAR, CHG, cube or npz"):
+    with pytest.raises(
+        InvalidFile, match=r"found no file at 'CHGCAR-9'; expected a CHGCAR, CHG, cube, npz or zarr.zip"
+    ):
         prediction_request(poscar, "density", Choices(like="CHGCAR-9"))
 
 

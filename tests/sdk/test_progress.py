@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from rhocast.progress import is_shown, spinner
+from rhocast.progress import bar, is_shown, spinner
 
 
 def terminal() -> Console:
@@ -36,3 +36,19 @@ def test_the_spinner_can_be_muted(monkeypatch):
     monkeypatch.setenv("RHOCAST_PROGRESS", "0")
     assert not is_shown(None, terminal())
     assert is_shown(True, terminal())
+
+
+def test_a_bar_tells_how_many_are_done():
+    console = terminal()
+    with bar("structures", 40, console=console) as report:
+        report(7)
+        report(40)
+    assert "structures" in console.file.getvalue()
+    assert "40/40" in console.file.getvalue()
+
+
+def test_a_bar_that_is_muted_is_told_in_vain():
+    console = terminal()
+    with bar("structures", 40, wanted=False, console=console) as report:
+        report(7)
+    assert console.file.getvalue() == ""

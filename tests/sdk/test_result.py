@@ -8,7 +8,7 @@ import pytest
 from rhocast import Density, Result
 from rhocast.density import write_npz
 from rhocast.density.expansion_npz import write_expansion
-from rhocast.errors import ArtifactNotFound, DamagedDownload, UnsupportedFormat
+from rhocast.errors import ArtifactNotFound, ConnectionFailed, DamagedDownload, UnsupportedFormat
 from tests.sdk.density.expansions import molecule
 
 
@@ -138,8 +138,9 @@ def test_a_density_that_was_not_wanted_is_not_asked_for(server, client, job_reco
     sentence = r"did not want density; it wanted energy, forces; submit with want=\['density'\]"
     with pytest.raises(ArtifactNotFound, match=sentence):
         result.density()
-    with pytest.raises(ArtifactNotFound, match=sentence):
-        result.download(tmp_path / "CHGCAR")
+    for asked in (lambda: result.download(tmp_path / "CHGCAR"), result.charges, result.profile):
+        with pytest.raises(ArtifactNotFound, match=sentence):
+            asked()
     with pytest.raises(ArtifactNotFound, match=r"did not want stress"):
         _ = result.stress
 
@@ -169,3 +170,46 @@ def test_a_density_without_counted_elements_still_has_a_summary(server, client, 
     record["result"]["potential"] = None
     server.answer(record)
     assert client.job("j1").result().summary()["valence electrons"] == "8 e"
+
+
+@pytest.mark.parametrize("quantity", ["difference", "error"])
+def test_what_is_derived_of_the_density_is_downloaded_once(server, result, content, tmp_path, quantity):
+    server.answer(content, repr_digest=digest(content))
+    assert np.allclose(result.density(quantity=quantity).values, 0.2)
+    assert result.density(quantity=quantity) is result.density(quantity=quantity)
+    server.answer(content)
+    assert result.density() is not result.density(quantity=quantity)
+    server.answer(b"text")
+    result.download(tmp_path / "a.cube", quantity=quantity)
+    paths = [f"npz&quantity={quantity}", "npz", f"cube&quantity={quantity}"]
+    assert [seen.path for seen in server.seen] == [f"/v1/jobs/j1/density?format={path}" for path in paths]
+
+
+def test_charges_are_computed_by_the_service(server, result):
+    server.answer({"symbols": ["Si", "Si"], "charges": [0.25, -0.25], "n_unassigned": 0.0})
+    assert result.charges().tolist() == [0.25, -0.25]
+    assert server.seen[0].path == "/v1/jobs/j1/charges"
+
+
+def test_profiles_are_computed_by_the_service(server, result):
+    numbers = {"distances": [0.0, 1.0], "values": [0.1, 0.2], "windows": [2.0, 2.5], "averaged": [0.15, 0.15]}
+    words = {"quantity": "potential", "unit": "eV", "about": "U", "axis": "a"}
+    server.answer(numbers | words | {"height": 2.0, "area": 9.0, "from_a_newer_server": 1})
+    assert result.profile("a", "potential", [2.0, 2.5]).averaged == [0.15, 0.15]
+    assert server.seen[0].path == "/v1/jobs/j1/profile?axis=a&quantity=potential&window=2.0&window=2.5"
+
+
+def test_a_comparison_is_made_by_the_service(server, result):
+    numbers = {"nmae": 1.5, "absolute_difference": 0.12, "largest_difference": 0.1, "largest_difference_at": [0, 0, 0]}
+    server.answer(numbers | {"n_electrons": [8.0, 8.0], "shape": [2, 2, 3], "notes": ["regridded"]})
+    assert result.comparison("j/2").nmae == 1.5
+    assert server.seen[0].path == "/v1/jobs/j1/comparison?with=j%2F2"
+
+
+def test_what_the_service_refuses_or_mangles_is_an_error(server, result):
+    server.problem("ArtifactNotFound", 404, "found no coefficients")
+    with pytest.raises(ArtifactNotFound, match="found no coefficients"):
+        result.charges()
+    server.answer({"charges": "many"})
+    with pytest.raises(ConnectionFailed, match="found an answer of the service that is no rhocast chargesanswer"):
+        result.charges()

@@ -1,3 +1,4 @@
+import asyncio
 import base64
 import gc
 import hashlib
@@ -10,7 +11,7 @@ from rhocast import Client
 from rhocast.errors import ClientError, ConnectionFailed, DamagedDownload, RhocastError, ServiceUnavailable
 from rhocast.retrying import RetryPolicy
 from rhocast.schemas import Health
-from rhocast.session import Session
+from rhocast.session import Session, done, each
 from rhocast.transport import USER_AGENT, Call
 
 HEALTH = {"status": "ok", "version": "1"}
@@ -154,6 +155,28 @@ def test_a_closed_client_says_so(client):
     client.close()
     with pytest.raises(ClientError, match="found that this client was closed"):
         client.models()
+
+
+def test_a_coroutine_that_waits_for_an_event_loop_is_no_part_of_a_blocking_client():
+    with pytest.raises(RuntimeError, match="a coroutine of a blocking client was suspended"):
+        done(asyncio.sleep(0))
+
+
+def test_what_each_yields_can_be_left_early():
+    left = []
+
+    async def counted():
+        try:
+            for number in range(5):
+                yield number
+        finally:
+            left.append("closed")
+
+    assert list(each(counted())) == [0, 1, 2, 3, 4]
+    some = each(counted())
+    assert next(some) == 0
+    some.close()
+    assert left == ["closed", "closed"]
 
 
 def test_a_client_that_is_forgotten_closes_its_connections(server):

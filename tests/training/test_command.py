@@ -1,15 +1,21 @@
 """The command line on a set of one analytic crystal."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 from typer.testing import CliRunner
 
+import training
+from models.checkpoint import Checkpoint
+from models.density.orbital.model import GAUGE, OrbitalDensity
+from models.weights import sha256_of
 from reference.shards import write_shard
 from tests.training.test_dataset import record
 from training.__main__ import application
 from training.config import BadConfig, TrainingConfig
+from training.dataset import samples
 from training.loop import STATE
 
 CONFIG = """
@@ -77,13 +83,36 @@ def test_the_floor_is_a_table_with_a_row_for_each_set(tmp_path, data):
 
 def test_training_reports_both_errors_and_keeps_weights(tmp_path, data):
     file = config_file(tmp_path, "coulomb_weight = 0.5")
-    *epochs, _ = run("train", file, "--data", data, "--out", tmp_path / "out").splitlines()[1:]
+    *epochs, _, _ = run("train", file, "--data", data, "--out", tmp_path / "out").splitlines()[1:]
     for figures in map(json.loads, epochs):
         assert figures["validation_nmae"] > 0
         assert figures["validation_coulomb"] > 0
     folder = tmp_path / "out" / "toy"
     assert (folder / "weights.safetensors").exists()
     assert torch.load(folder / STATE, weights_only=True)["config"]["coulomb_weight"] == 0.5
+
+
+def test_weights_learn_how_far_to_trust_them_and_stay_as_they_are(tmp_path, data):
+    file, out = config_file(tmp_path), tmp_path / "out"
+    run("train", file, "--data", data, "--out", out)
+    weights = out / "toy" / "weights.safetensors"
+    trained = weights.read_bytes()
+    made = Checkpoint.read(weights, sha256_of(weights))
+    bare = Checkpoint({name: made.config[name] for name in ("model", "about")}, made.outside(GAUGE))
+    assert OrbitalDensity.read(weights, bare.write(weights)).gauge is None
+    figures, written = run("calibrate", file, weights, "--data", data).splitlines()
+    assert json.loads(figures)["n_structures"] == 1
+    assert written == f"{weights} written, sha256 {sha256_of(weights)}"
+    assert weights.read_bytes() == trained
+    again = Checkpoint.read(weights, sha256_of(weights))
+    for name, tensor in bare.weights.items():
+        assert torch.equal(again.weights[name], tensor), name
+    model = OrbitalDensity.read(weights, sha256_of(weights))
+    assert model.info.no_uncertainty_because is None
+    (sample,) = samples(["crystals"], "validation", data)
+    found = model.fields([sample.structure])[0].expected_error()
+    assert found.value > 0
+    assert found.upper is None
 
 
 def test_a_weight_of_zero_is_the_default_and_leaves_no_trace(tmp_path):
@@ -104,3 +133,8 @@ def test_a_configuration_survives_its_table(tmp_path):
 def test_a_configuration_of_nonsense_is_refused(tmp_path, line, match):
     with pytest.raises(BadConfig, match=match):
         TrainingConfig.read(config_file(tmp_path, line))
+
+
+@pytest.mark.parametrize("file", sorted(Path(training.__file__).parent.glob("*.toml")), ids=lambda file: file.stem)
+def test_a_configuration_that_ships_is_named_by_its_file(file):
+    assert TrainingConfig.read(file).name == file.stem

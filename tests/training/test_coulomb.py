@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from models.basis.gaussian import Orbitals
-from models.density.orbital.config import BasisConfig, BondConfig, OrbitalConfig
+from models.density.orbital.config import BasisConfig, BondConfig, OrbitalConfig, ProductConfig
 from models.density.orbital.model import Centres, orbital_fields
 from models.density.orbital.network import OrbitalNetwork
 from models.density.promolecule import Promolecule
@@ -26,9 +28,12 @@ CONFIG = OrbitalConfig(
 )
 
 
-def strong_network(seed: int = 0) -> OrbitalNetwork:
+CONFIGS = {"bonds": CONFIG, "products": replace(CONFIG, product=ProductConfig(2, BasisConfig(1, 2, 0.3, 1.5)))}
+
+
+def strong_network(seed: int = 0, config: OrbitalConfig = CONFIG) -> OrbitalNetwork:
     """A network that adds much."""
-    network = OrbitalNetwork(CONFIG, seed)
+    network = OrbitalNetwork(config, seed)
     with torch.no_grad():
         network.atom_orbitals.by_species *= 10
         network.atom_orbitals.alone += torch.linspace(-5, 5, 12).view(4, 3)
@@ -97,12 +102,13 @@ def test_the_energy_of_one_wave_by_hand():
     assert float(found) == pytest.approx(in_atomic_units * HARTREE / 20, rel=1e-9)
 
 
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 @pytest.mark.parametrize("structure", [distorted_crystal(), bent_molecule(edge=11.0)], ids=["crystal", "molecule"])
-def test_the_exact_density_has_no_error(structure):
-    network = strong_network()
+def test_the_exact_density_has_no_error(structure, config):
+    network = strong_network(0, config)
     shape = (48, 54, 60) if structure.is_periodic else (96, 96, 96)
     example = DensityExample.of(sample_like(network, structure, shape), CONFIG.trunk.cutoff, PROMOLECULE)
-    exact, other = error_of(network, example), error_of(strong_network(1), example)
+    exact, other = error_of(network, example), error_of(strong_network(1, config), example)
     assert exact.coulomb < 1e-8 * other.coulomb
     assert exact.nmae.value < 1e-6
     assert other.nmae.value > 0.01
@@ -124,8 +130,32 @@ def test_its_gradient_is_that_of_the_energy():
     assert torch.autograd.gradcheck(energy, (logarithms, coefficients))
 
 
-def test_the_loss_is_the_nmae_and_its_weight_times_the_energy():
-    network, structure = strong_network(1), distorted_crystal()
+def test_the_gradient_of_the_loss_goes_through_products():
+    """Along the weights of products, against a difference."""
+    network, structure = strong_network(1, CONFIGS["products"]), distorted_crystal()
+    sample = sample_like(strong_network(0, CONFIGS["products"]), structure, (12, 14, 16))
+    example = DensityExample.of(sample, CONFIG.trunk.cutoff, PROMOLECULE)
+
+    def loss():
+        return batch_loss(network, [example], len(sample.density), np.random.default_rng(0), 3.0)
+
+    loss().backward()
+    for parameter in (network.product_orbitals.mixing.weight, network.product_radial.logits):
+        gradient, step = parameter.grad.clone(), 3e-3 / parameter.grad.norm()
+        values = []
+        for sign in (1, -1):
+            with torch.no_grad():
+                parameter.add_(sign * step * gradient)
+                values.append(float(loss()))
+                parameter.sub_(sign * step * gradient)
+        expected = float(gradient.square().sum())
+        assert (values[0] - values[1]) / (2 * float(step)) == pytest.approx(expected, rel=0.01)
+        assert expected > 0
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_the_loss_is_the_nmae_and_its_weight_times_the_energy(config):
+    network, structure = strong_network(1, config), distorted_crystal()
     sample = sample_like(strong_network(), structure, (16, 18, 20))
     example = DensityExample.of(sample, CONFIG.trunk.cutoff, PROMOLECULE)
     n_points = len(sample.density)  # all of them, so that the NMAE is not an estimate

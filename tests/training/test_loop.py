@@ -6,16 +6,29 @@ from pathlib import Path
 import pytest
 import torch
 
-from training.loop import STATE, Diverged, OtherTraining, Schedule, Training, learning_curve
+from training.loop import PICTURE, STATE, Diverged, OtherTraining, Schedule, Training, learning_curve
 
 sys.path.append(str(Path(__file__).parent))
+import orbital_task
 from toy_task import SLOPE, Line, train
 
-TOY = Path(__file__).with_name("toy_task.py")
+HERE = Path(__file__).parent
 
 
-def weights(folder):
-    return torch.load(folder / STATE, weights_only=True)["network"]["weight"]
+def weights(folder, which="network"):
+    return torch.load(folder / STATE, weights_only=True)[which]
+
+
+def run_in_two_processes(script, *arguments):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+    subprocess.run(
+        [*command, str(HERE / script), *map(str, arguments)],
+        check=True,
+        env=environment,
+        timeout=150,
+        capture_output=True,
+    )
 
 
 def test_it_learns_and_keeps_the_curve(tmp_path):
@@ -26,6 +39,7 @@ def test_it_learns_and_keeps_the_curve(tmp_path):
     assert [row["epoch"] for row in curve] == list(range(1, 41))
     assert curve[-1]["distance"] < 0.01 * curve[0]["distance"]
     assert curve == [pytest.approx(row) for row in figures]
+    assert (tmp_path / PICTURE).read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_training_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path):
@@ -86,10 +100,23 @@ def test_a_schedule_of_nonsense_is_refused(changes):
 def test_two_processes_learn_what_one_does(tmp_path):
     # The noise is drawn for each process on its own, and is a thousandth of what is learned.
     train(tmp_path / "one", 20)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    subprocess.run(
-        [*command, str(TOY), str(tmp_path / "two"), "20"], check=True, env=environment, timeout=120, capture_output=True
-    )
+    run_in_two_processes("toy_task.py", tmp_path / "two", 20)
     torch.testing.assert_close(weights(tmp_path / "two"), weights(tmp_path / "one"), atol=5e-3, rtol=0)
     assert len(list(learning_curve(tmp_path / "two"))) == 20
+
+
+@pytest.mark.processes
+def test_two_processes_go_along_the_gradients_of_one_with_both_their_batches(tmp_path):
+    orbital_task.train(tmp_path / "one", 2)
+    run_in_two_processes("orbital_task.py", tmp_path / "two", 2)
+    one, two = (torch.load(tmp_path / name / orbital_task.GRADIENTS, weights_only=True) for name in ("one", "two"))
+    largest = max(gradient.abs().max() for gradient in one.values())
+    assert largest > 0
+    for name, gradient in one.items():
+        torch.testing.assert_close(two[name], gradient, atol=1e-5 * float(largest), rtol=0)
+    for which in ("network", "average"):
+        torch.testing.assert_close(
+            weights(tmp_path / "two", which), weights(tmp_path / "one", which), atol=1e-5, rtol=0
+        )
+    curves = [[row["training_loss"] for row in learning_curve(tmp_path / name)] for name in ("one", "two")]
+    assert curves[1] == pytest.approx(curves[0], rel=1e-6)

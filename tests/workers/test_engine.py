@@ -1,10 +1,12 @@
 """One batch: results are stored, a bad structure never takes its neighbours with it, memory is respected."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import structlog
 
 from jobs.artifacts import ArtifactStore
 from jobs.canonical import canonical, content_key, structure_record
@@ -20,6 +22,7 @@ from tests.jobs.builders import job, ticket
 from tests.workers.fakes import SHA, CountingPotential, Uniform
 from workers.batcher import Budgets
 from workers.engine import SMALL_RESULT_BYTES, Engine
+from workers.metrics import WorkerMetrics
 
 CELL = [[5.0, 0, 0], [0, 6.0, 0], [0, 0, 7.0]]
 
@@ -57,7 +60,9 @@ def submit(ledger: Ledger) -> Callable[..., Ticket]:
 def make_engine(ledger: Ledger, artifacts: ArtifactStore):
     def make(*models, budget: float = 1000.0) -> tuple[Engine, Budgets]:
         budgets = Budgets(budget)
-        return Engine({model.info.name: model for model in models}, ledger, artifacts, "w", budgets), budgets
+        return Engine(
+            {model.info.name: model for model in models}, ledger, artifacts, "w", budgets, WorkerMetrics()
+        ), budgets
 
     return make
 
@@ -236,3 +241,45 @@ def test_a_density_task_without_a_grid_is_a_defect_that_is_said(ledger, submit, 
     error = ended(ledger, one)[0].error
     assert error is not None
     assert "without a grid" in error.detail
+
+
+def test_what_a_batch_did_is_counted_and_told(ledger, submit, make_engine) -> None:
+    engine, _ = make_engine(CountingPotential(capacity=2), budget=100.0)
+    tickets = [submit(structure(*["H"] * n)) for n in range(1, 4)] + [submit(structure("He", "H"))]
+    with structlog.testing.capture_logs() as lines:
+        engine.run(tickets)
+        engine.run(tickets)  # delivered twice: nothing is done, told or counted again
+    value = engine._metrics.registry.get_sample_value
+    labels = {"model": "counting"}
+    assert value("rhocast_tasks_total", labels | {"outcome": "succeeded"}) == 3
+    assert value("rhocast_tasks_total", labels | {"outcome": "UnsupportedByModel"}) == 1
+    assert value("rhocast_batch_tasks_sum", labels) == 4
+    assert value("rhocast_batch_fill_sum", labels) == pytest.approx(0.4)
+    assert value("rhocast_batch_splits_total", labels) >= 1
+    assert value("rhocast_task_wait_seconds_count", labels) == 4
+    told = {line["task"]: line["outcome"] for line in lines if line["event"] == "task_ended"}
+    assert told == dict.fromkeys([one.key for one in tickets[:3]], "succeeded") | {tickets[3].key: "UnsupportedByModel"}
+
+
+def test_the_time_of_a_model_is_counted_once_however_often_a_batch_is_tried(ledger, submit, make_engine) -> None:
+    engine, _ = make_engine(CountingPotential(seconds=0.05))
+    tickets = [submit(structure("H")), submit(structure("Si")), submit(structure("He", "H"))]
+    started = time.perf_counter()
+    engine.run(tickets)
+    passed = time.perf_counter() - started
+    counted = engine._metrics.registry.get_sample_value("rhocast_model_seconds_total", {"model": "counting"})
+    assert 0.1 <= counted <= passed
+
+
+def test_a_task_that_is_given_up_is_told_and_counted(ledger, submit, make_engine) -> None:
+    one = submit(structure("H"))
+    for _ in range(3):
+        ledger.claim([one], "a worker that died", is_shared=False)
+    engine, _ = make_engine(CountingPotential())
+    with structlog.testing.capture_logs() as lines:
+        engine.run([one])
+    assert lines == [
+        {"event": "task_given_up", "log_level": "error", "model": "counting", "outcome": "WorkerLost", "task": one.key}
+    ]
+    labels = {"model": "counting", "outcome": "WorkerLost"}
+    assert engine._metrics.registry.get_sample_value("rhocast_tasks_total", labels) == 1

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -14,7 +15,7 @@ from jobs.ledger import Ledger
 from jobs.settings import Settings
 from jobs.transport import Transport
 from rhocast.schemas import JobStatus, Priority
-from tests.end_to_end.processes import ROOT, wait_until
+from tests.end_to_end.processes import ROOT, free_port, wait_until
 from tests.jobs.builders import job, order
 from tests.workers.fakes import SHA, CountingPotential, Uniform
 from workers.process import WorkerProcess, _Chore, run, warm_up
@@ -97,6 +98,21 @@ def test_a_process_told_to_stop_stops(settings: Settings, monkeypatch: pytest.Mo
     answers = iter([False, True])
     monkeypatch.setattr("workers.process.Termination", Stopped)
     run(settings, [CountingPotential("m")])
+
+
+def test_a_process_answers_for_its_numbers_while_it_runs(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = free_port()
+    told: list[str] = []
+
+    class Once:
+        def wait(self, seconds: float) -> bool:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+                told.append(answer.read().decode())
+            return True
+
+    monkeypatch.setattr("workers.process.Termination", Once)
+    run(settings.model_copy(update={"worker_metrics_port": port}), [CountingPotential("m")])
+    assert "rhocast_batch_fill" in told[0]
 
 
 @pytest.mark.processes

@@ -10,15 +10,19 @@ import torch
 from numpy.typing import NDArray
 
 from models.basis.gaussian import Orbitals
+from models.basis.products import OrbitalProducts, Pairs
 from models.checkpoint import Checkpoint
 from models.decoder.orbital import RealSpaceDecoder
+from models.decoder.product import ProductDecoder
 from models.density.orbital.config import OrbitalConfig
-from models.density.orbital.network import Expansion, OrbitalNetwork
-from models.density.promolecule import RECOMMENDED_SPACING, Promolecule
+from models.density.orbital.network import Expansion, OrbitalNetwork, overlap_graph
+from models.density.promolecule import RECOMMENDED_SPACING, Promolecule, PromoleculeField
 from models.graph import batched_graph
-from models.interface import DensityField, ExpandedField, FloatArray, GridShape, OutOfMemory
+from models.interface import DensityField, ExpandedField, ExpectedError, FloatArray, GridShape, OutOfMemory
 from models.neighbours import neighbours_of
+from models.uncertainty import LONGEST_DISTANCE, SMALLEST_AMPLITUDE, SMALLEST_DENSITY, AtomTraits, Gauge
 from rhocast.density.expansion import DensityExpansion
+from rhocast.density.gaussian_products import GaussianProducts
 from rhocast.density.gaussians import Gaussians
 from rhocast.elements import SYMBOLS
 from rhocast.errors import UnusableWeights
@@ -26,6 +30,9 @@ from rhocast.model_info import Cost, ModelInfo, Property
 from rhocast.structure import Structure
 
 IntArray = NDArray[np.int64]
+
+GAUGE = "uncertainty"
+"""Where a checkpoint keeps the gauge: a table of the configuration, and a prefix of tensors with a dot."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +78,72 @@ def centres_of(expansion: Expansion, index: int) -> list[Centres]:
     return found
 
 
+@dataclass(frozen=True, eq=False)
+class AtomProducts:
+    """Products of fields on the atoms of one structure.
+
+    Attributes:
+        positions: Å, [n_atoms, 3].
+        products: The fields.
+        pairs: Atoms that overlap in them.
+    """
+
+    positions: FloatArray
+    products: OrbitalProducts
+    pairs: Pairs
+
+    def decoder(self, structure: Structure) -> ProductDecoder:
+        """Their sum in real space."""
+        return ProductDecoder(structure.cell, structure.is_periodic, self.positions, self.products)
+
+    def gaussian_products(self) -> GaussianProducts:
+        """The fields as the SDK evaluates them."""
+        products = self.products
+        fields = torch.stack([products.first, products.second], 1)
+        exponents, coefficients = (one.detach().cpu().double().numpy() for one in (products.exponents, fields))
+        return GaussianProducts(exponents, coefficients)
+
+
+def products_of(expansion: Expansion, index: int) -> AtomProducts | None:
+    """Products of fields in one structure of a batch; None if the model has none.
+
+    Args:
+        expansion: Orbitals of the batch.
+        index: Place of the structure in the batch.
+    """
+    if expansion.products is None or expansion.pairs is None:
+        return None
+    graph = expansion.graph
+    chosen = torch.nonzero(graph.structure_of_atom == index).squeeze(1)
+    positions = graph.positions[chosen].detach().cpu().numpy()
+    return AtomProducts(positions, expansion.products.of(chosen), expansion.pairs.within(chosen))
+
+
+def traits_of(expansion: Expansion, floors: Sequence[PromoleculeField]) -> AtomTraits:
+    """What a gauge looks at of the atoms of a batch, on the CPU; a bond belongs to its ends by halves.
+
+    Products of fields are not in the amplitudes.
+
+    Args:
+        expansion: Orbitals of the batch.
+        floors: Promolecules of its structures.
+    """
+    graph = expansion.graph
+    squares = expansion.atoms.square_integrals()
+    if expansion.bonds is not None:
+        halves = 0.5 * expansion.bonds.square_integrals()
+        squares = squares.index_add(0, expansion.bond_ends.flatten(), halves.repeat(2))
+    lengths = torch.linalg.vector_norm(graph.vectors.detach(), dim=1)
+    nearest = lengths.new_full((graph.n_atoms,), LONGEST_DISTANCE).scatter_reduce(0, graph.receiver, lengths, "amin")
+    brought = torch.from_numpy(np.concatenate([floor.brought_by_others() for floor in floors]))
+    return AtomTraits(
+        graph.species.cpu(),
+        expansion.features.detach().cpu(),
+        squares.detach().cpu().sqrt().clamp(min=SMALLEST_AMPLITUDE),
+        torch.log(torch.stack([brought.clamp(min=SMALLEST_DENSITY), nearest.cpu()], 1)),
+    )
+
+
 class OrbitalField:
     """Density of one structure: the promolecule and the orbitals that the network adds.
 
@@ -78,12 +151,24 @@ class OrbitalField:
         structure: The structure.
         promolecule: Its neutral atoms.
         centres: Orbitals on its atoms, in their order, and then those on bonds if there are any.
+        products: Products of fields on its atoms, if the model has them.
+        expected: How far it is from the reference, if the model has been calibrated.
     """
 
-    def __init__(self, structure: Structure, promolecule: ExpandedField, centres: Sequence[Centres]) -> None:
+    def __init__(
+        self,
+        structure: Structure,
+        promolecule: ExpandedField,
+        centres: Sequence[Centres],
+        products: AtomProducts | None = None,
+        expected: ExpectedError | None = None,
+    ) -> None:
         self._promolecule = promolecule
         self._centres = centres
-        self._decoders = [one.decoder(structure) for one in centres]
+        self._products = products
+        self._expected = expected
+        parts = [*centres, products] if products else centres
+        self._decoders = [one.decoder(structure) for one in parts]
 
     @property
     def n_electrons(self) -> float:
@@ -114,11 +199,17 @@ class OrbitalField:
         expansion = replace(self._promolecule.expansion(), on_atoms=on_atoms.gaussians())
         for bonds in on_bonds:
             expansion = replace(expansion, on_bonds=bonds.gaussians(), bond_positions=bonds.positions)
+        if self._products:
+            expansion = replace(expansion, products=self._products.gaussian_products())
         return expansion
+
+    def expected_error(self) -> ExpectedError | None:
+        """Its expected error; None if the model has not been calibrated."""
+        return self._expected
 
 
 def orbital_fields(
-    network: OrbitalNetwork, promolecule: Promolecule, structures: Sequence[Structure]
+    network: OrbitalNetwork, promolecule: Promolecule, structures: Sequence[Structure], gauge: Gauge | None = None
 ) -> list[DensityField]:
     """The density of each structure, from one pass of the network.
 
@@ -126,6 +217,7 @@ def orbital_fields(
         network: The network.
         promolecule: Its floor.
         structures: Structures of the batch.
+        gauge: What knows how far they are from the reference.
 
     Raises:
         UnsupportedByModel: If a structure has an element that network or promolecule do not know.
@@ -134,12 +226,23 @@ def orbital_fields(
     device = next(network.parameters()).device
     floors = promolecule.fields(structures)
     neighbours = [neighbours_of(structure, cutoff) for structure in structures]
+    overlapping = overlap_graph(structures, network.config)
     with torch.no_grad():
-        expansion = network(batched_graph(structures, neighbours, elements).to(device))
+        graph = batched_graph(structures, neighbours, elements).to(device)
+        expansion = network(graph, overlapping.to(device) if overlapping else None)
+        expected = _expected_errors(gauge, expansion, floors) if gauge else [None] * len(floors)
         return [
-            OrbitalField(structure, floor, centres_of(expansion, index))
+            OrbitalField(structure, floor, centres_of(expansion, index), products_of(expansion, index), expected[index])
             for index, (structure, floor) in enumerate(zip(structures, floors, strict=True))
         ]
+
+
+def _expected_errors(gauge: Gauge, expansion: Expansion, floors: Sequence[PromoleculeField]) -> list[ExpectedError]:
+    traits, structure_of_atom = traits_of(expansion, floors), expansion.graph.structure_of_atom.cpu()
+    return [
+        gauge.expected_error(traits.chosen(torch.nonzero(structure_of_atom == index).squeeze(1)), floor.n_electrons)
+        for index, floor in enumerate(floors)
+    ]
 
 
 class OrbitalDensity:
@@ -149,12 +252,17 @@ class OrbitalDensity:
         network: Network with its weights.
         about: What the checkpoint says of itself: `name`, `description` and `domains`.
         weights_sha256: Hash of the file of weights.
+        gauge: What knows how far a density is from the reference; None for a model that nobody has calibrated.
     """
 
-    def __init__(self, network: OrbitalNetwork, about: Mapping[str, Any], weights_sha256: str) -> None:
+    def __init__(
+        self, network: OrbitalNetwork, about: Mapping[str, Any], weights_sha256: str, gauge: Gauge | None = None
+    ) -> None:
         self.network = network.eval().requires_grad_(False)
+        self.gauge = gauge
         self._promolecule = Promolecule()
-        self._info = _info(network, self._promolecule.info, about, weights_sha256)
+        info = _info(network, self._promolecule.info, about, weights_sha256)
+        self._info = replace(info, no_uncertainty_because=None) if gauge else info
 
     @classmethod
     def read(cls, file: Path, sha256: str, device: str = "cpu") -> "OrbitalDensity":
@@ -166,8 +274,10 @@ class OrbitalDensity:
         checkpoint = Checkpoint.read(file, sha256)
         try:
             network = OrbitalNetwork(OrbitalConfig.from_dict(checkpoint.config["model"]))
-            network.load_state_dict(dict(checkpoint.weights))
-            return cls(network.to(device), checkpoint.config["about"], sha256)
+            network.load_state_dict(checkpoint.outside(GAUGE))
+            figures = checkpoint.config.get(GAUGE)
+            gauge = None if figures is None else Gauge.of(checkpoint.inside(GAUGE), figures)
+            return cls(network.to(device), checkpoint.config["about"], sha256, gauge)
         except (KeyError, ValueError, RuntimeError) as error:
             raise UnusableWeights(f"found {file.name} that is no orbital model: {error}") from error
 
@@ -185,7 +295,7 @@ class OrbitalDensity:
         if not structures:
             return []
         try:
-            return orbital_fields(self.network, self._promolecule, structures)
+            return orbital_fields(self.network, self._promolecule, structures, self.gauge)
         except torch.OutOfMemoryError as error:
             raise OutOfMemory(str(error)) from error
 

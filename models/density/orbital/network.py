@@ -1,10 +1,12 @@
 """From a graph to orbitals on atoms and bonds that hold exactly the electrons they should.
 
 Charge is exact and local. A pair moves t_ij = −t_ji electrons from j to i, with an envelope; the functions of atom i
-and its halves of the bond functions then integrate to Σ_j t_ij, for the atom's l = 0 coefficients are projected on
-that. So every fragment keeps its electrons, whatever is far away, and the promolecule has the rest.
+and its halves of bond functions and of products with other atoms then integrate to Σ_j t_ij, for the atom's l = 0
+coefficients are projected on that. So every fragment keeps its electrons, whatever is far away, and the promolecule has
+the rest.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,12 +14,15 @@ from torch import Tensor, nn
 
 from models.basis.gaussian import Orbitals
 from models.basis.harmonics import degrees, n_harmonics
-from models.density.orbital.config import BondConfig, OrbitalConfig
+from models.basis.products import OrbitalProducts, Pairs
+from models.density.orbital.config import BondConfig, OrbitalConfig, ProductConfig
 from models.density.orbital.radial import RadialFunctions
-from models.graph import Graph
+from models.graph import Graph, batched_graph
 from models.layers import DegreewiseMixing, Edges, EdgeScalars, weights_from_seed
+from models.neighbours import neighbours_of
 from models.network import Trunk, TrunkFeatures
 from models.radial import BesselBasis, polynomial_envelope
+from rhocast.structure import Structure
 
 FIRST_SCALE = 0.01
 """Size of the first coefficients in e·bohr^(−3/2), and of the first transfers in electrons: about what a promolecule
@@ -33,8 +38,13 @@ class Expansion:
         bonds: Orbitals between atoms; None if the model has none.
         bond_positions: Where they sit in Å, [n_bonds, 3].
         structure_of_bond: Index of each bond's structure, rising, [n_bonds].
-        charges: Electrons that each atom has beyond its neutral ones, bond functions halved, float64, [n_atoms].
+        charges: Electrons that each atom has beyond its neutral ones, bond functions and products of two atoms halved,
+            float64, [n_atoms].
         graph: The batch.
+        features: Scalar features of the trunk, [n_atoms, n_channels].
+        bond_ends: Atoms between which each bond lies, [2, n_bonds].
+        products: Products of fields on atoms; None if the model has none.
+        pairs: Atoms that overlap in them, each with itself too; None without products.
     """
 
     atoms: Orbitals
@@ -43,6 +53,10 @@ class Expansion:
     structure_of_bond: Tensor
     charges: Tensor
     graph: Graph
+    features: Tensor
+    bond_ends: Tensor
+    products: OrbitalProducts | None = None
+    pairs: Pairs | None = None
 
 
 class AtomOrbitals(nn.Module):
@@ -134,6 +148,34 @@ class BondOrbitals(nn.Module):
         return FIRST_SCALE * expanded
 
 
+class ProductOrbitals(nn.Module):
+    """Coefficients of orthonormal functions on atoms, for the two fields of each product.
+
+    Args:
+        config: Shape of the products.
+        n_species: Elements.
+        trunk_channels: Features of each atom and component.
+    """
+
+    degree: Tensor
+
+    def __init__(self, config: ProductConfig, n_species: int, trunk_channels: int) -> None:
+        super().__init__()
+        l_max, n_radial = config.basis.highest_degree, config.basis.n_radial
+        self.shape = (2 * config.rank, n_radial)
+        self.n_harmonics = n_harmonics(l_max)
+        self.mixing = DegreewiseMixing(l_max, trunk_channels, 2 * config.rank * n_radial)
+        self.by_species = nn.Parameter(torch.ones(n_species, l_max + 1, 2 * config.rank * n_radial))
+        self.register_buffer("degree", degrees(l_max), persistent=False)
+
+    def forward(self, features: TrunkFeatures) -> Tensor:
+        """[2 n_products, n_atoms, (L + 1)², n_radial], all ψ before all χ."""
+        mixed = self.mixing(features.atoms[:, : self.n_harmonics])
+        scales = self.by_species.index_select(1, self.degree).index_select(0, features.graph.species)
+        # A product of two such fields has the size of the other functions.
+        return FIRST_SCALE**0.5 * (mixed * scales).unflatten(2, self.shape).movedim(2, 0)
+
+
 class OrbitalNetwork(nn.Module):
     """Trunk and heads: graph → orbitals.
 
@@ -154,20 +196,39 @@ class OrbitalNetwork(nn.Module):
             if config.bonds:
                 self.bond_radial = RadialFunctions(config.bonds.basis, 1)
                 self.bond_orbitals = BondOrbitals(config.bonds, trunk.n_channels, trunk.n_hidden, trunk.n_radial)
+            if config.product:
+                self.product_radial = RadialFunctions(config.product.basis, len(trunk.elements))
+                self.product_orbitals = ProductOrbitals(config.product, len(trunk.elements), trunk.n_channels)
 
-    def forward(self, graph: Graph) -> Expansion:
-        """Orbitals of a batch; every gradient flows but the one to positions of centres."""
+    def forward(self, graph: Graph, overlapping: Graph | None = None) -> Expansion:
+        """Orbitals of a batch; every gradient flows but the one to positions of centres.
+
+        Args:
+            graph: The batch.
+            overlapping: The same atoms with the pairs that overlap in products (`overlap_graph`); None without them.
+
+        Raises:
+            ValueError: If the model has products, and these pairs are missing.
+        """
         features = self.trunk(graph)
         charges = self._transferred(features)
-        bonds, pairs, shares = self._bonds(features)
+        bonds, edges_of_bonds, shares = self._bonds(features)
         on_atoms = charges if shares is None else charges - shares
+        products = pairs = None
+        if self.config.product:
+            products, pairs = self._products(features, overlapping)
+            on_atoms = on_atoms - _halves(products.charges(pairs), pairs, graph.n_atoms)
         return Expansion(
             atoms=self._atoms(features, on_atoms),
             bonds=bonds,
-            bond_positions=(graph.positions[graph.sender] + 0.5 * graph.vectors)[pairs],
-            structure_of_bond=graph.structure_of_edge[pairs],
+            bond_positions=(graph.positions[graph.sender] + 0.5 * graph.vectors)[edges_of_bonds],
+            structure_of_bond=graph.structure_of_edge[edges_of_bonds],
             charges=charges,
             graph=graph,
+            features=features.atoms[:, 0],
+            bond_ends=torch.stack([graph.sender, graph.receiver])[:, edges_of_bonds],
+            products=products,
+            pairs=pairs,
         )
 
     def _transferred(self, features: TrunkFeatures) -> Tensor:
@@ -200,6 +261,39 @@ class OrbitalNetwork(nn.Module):
         shares = held.new_zeros(len(features.atoms))
         shares = shares.index_add(0, edges.sender[pairs], held).index_add(0, edges.receiver[pairs], held)
         return _orbitals(self.bond_radial, kinds, coefficients), pairs, shares
+
+    def _products(self, features: TrunkFeatures, overlapping: Graph | None) -> tuple[OrbitalProducts, Pairs]:
+        """Products, and the pairs of atoms that overlap."""
+        if overlapping is None:
+            raise ValueError("found a model with products and no pairs that overlap; expected those of overlap_graph")
+        species = features.graph.species
+        fields = [
+            _orbitals(self.product_radial, species, one) for one in self.product_orbitals(features).double().unbind(0)
+        ]
+        first, second = torch.stack([one.coefficients for one in fields]).chunk(2)
+        return OrbitalProducts(fields[0].exponents, first, second), Pairs.of(overlapping)
+
+
+def overlap_graph(structures: Sequence[Structure], config: OrbitalConfig) -> Graph | None:
+    """Atoms of a batch and the pairs of them that overlap in products; None for a model without products.
+
+    Args:
+        structures: Structures of the batch.
+        config: Shape of the model.
+
+    Raises:
+        UnsupportedByModel: If a structure has an element that the model does not know.
+    """
+    if not config.product:
+        return None
+    neighbours = [neighbours_of(structure, config.product.pair_cutoff) for structure in structures]
+    return batched_graph(structures, neighbours, config.trunk.elements)
+
+
+def _halves(charges: Tensor, pairs: Pairs, n_atoms: int) -> Tensor:
+    """Half of each pair's electrons on either atom, [n_atoms]."""
+    shares = charges.new_zeros(n_atoms)
+    return shares.index_add(0, pairs.sender, 0.5 * charges).index_add(0, pairs.receiver, 0.5 * charges)
 
 
 def _orbitals(radial: RadialFunctions, kinds: Tensor, coefficients: Tensor) -> Orbitals:

@@ -13,7 +13,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rhocast.client import Client, Job, Result
+    from rhocast.async_client import AsyncClient
+    from rhocast.client import Batch, Client, Job, Result
     from rhocast.density import Density
     from rhocast.errors import RhocastError
     from rhocast.model_info import ModelInfo, Property
@@ -21,9 +22,23 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["Client", "Density", "Job", "ModelInfo", "Property", "Result", "RhocastError", "Structure", "__version__"]
+__all__ = [
+    "AsyncClient",
+    "Batch",
+    "Client",
+    "Density",
+    "Job",
+    "ModelInfo",
+    "Property",
+    "Result",
+    "RhocastError",
+    "Structure",
+    "__version__",
+]
 
 _HOMES = {
+    "AsyncClient": "rhocast.async_client",
+    "Batch": "rhocast.client",
     "Client": "rhocast.client",
     "Job": "rhocast.client",
     "Result": "rhocast.client",

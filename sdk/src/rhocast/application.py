@@ -1,4 +1,4 @@
-"""The application that `serve` and `worker` start: a checkout, beside the SDK or named by RHOCAST_HOME."""
+"""The application that `serve`, `worker` and `keys` start: a checkout, beside the SDK or named by RHOCAST_HOME."""
 
 import importlib.util
 import os
@@ -12,6 +12,7 @@ from rhocast.errors import ApplicationMissing
 
 _PACKAGES = {
     "app.supervisor": ("uvicorn", "fastapi", "redis", "dramatiq", "structlog", "zarr"),
+    "jobs.keys_command": ("redis", "pydantic_settings"),
     "workers": ("redis", "dramatiq", "structlog", "zarr", "torch"),
 }
 """Packages without which a process of the application ends at once."""
@@ -78,7 +79,7 @@ def missing_packages(module: str) -> list[str]:
     """Packages that a module of the application needs and this Python lacks.
 
     Args:
-        module: app.supervisor or workers.
+        module: app.supervisor, workers or jobs.keys_command.
     """
     return [name for name in _PACKAGES[module] if importlib.util.find_spec(name) is None]
 
@@ -89,7 +90,7 @@ def launch_of(
     """How a module of the application is run.
 
     Args:
-        module: app.supervisor or workers.
+        module: app.supervisor, workers or jobs.keys_command.
         arguments: Its arguments.
         environment: Environment of the user.
         folder: The user's current folder, from which relative paths count.

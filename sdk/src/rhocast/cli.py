@@ -1,7 +1,8 @@
-"""The command line: `rhocast predict`, `compare`, `analyse`, `models`, `doctor`, `serve`, `worker`."""
+"""The command line: `rhocast predict`, `batch`, `compare`, `analyse`, `models`, `doctor`, `serve`, `worker`, `keys`."""
 
 import os
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
 
-from rhocast import __version__, cli_analysis
+from rhocast import __version__, cli_analysis, cli_batch
 from rhocast.application import become, launch_of
 from rhocast.cli_output import refuse_taken, say_written
 from rhocast.client import Client
@@ -23,6 +24,14 @@ from rhocast.result import Result, format_name
 from rhocast.schemas import DownloadFormat, Priority
 
 _MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: " "}
+
+
+class Quantity(StrEnum):
+    """What a density file may hold."""
+
+    DENSITY = "density"
+    DIFFERENCE = "difference"
+    ERROR = "error"
 
 
 class SentenceGroup(TyperGroup):
@@ -87,12 +96,19 @@ def predict(  # noqa: PLR0913  (one option for each thing that can be chosen)
     spacing: Annotated[float | None, typer.Option(help="Grid spacing, Å.")] = None,
     encut: Annotated[float | None, typer.Option(help="Plane-wave cut-off whose fine FFT grid is made, eV.")] = None,
     shape: Annotated[str | None, typer.Option(help="Grid points along each cell vector, such as 48,48,48.")] = None,
-    like: Annotated[Path | None, typer.Option(help="A CHGCAR, cube or npz whose grid is copied.")] = None,
+    like: Annotated[
+        Path | None, typer.Option(help="A CHGCAR, CHG, cube, npz or zarr.zip whose grid is copied.")
+    ] = None,
     vacuum: Annotated[float | None, typer.Option(help="Empty space on each side of a molecule, Å.")] = None,
     format: Annotated[
         str | None,
-        typer.Option("--format", help="chgcar, chg, cube, npz or coefficients, if the name of OUT does not tell."),
+        typer.Option(
+            "--format", help="chgcar, chg, cube, npz, zarr or coefficients, if the name of OUT does not tell."
+        ),
     ] = None,
+    quantity: Annotated[
+        Quantity, typer.Option(help="What OUT holds: the density, its difference to the free atoms, or σ.")
+    ] = Quantity.DENSITY,
     priority: Annotated[Priority, typer.Option(help="bulk waits behind interactive.")] = Priority.INTERACTIVE,
     timeout: Annotated[float, typer.Option(help="Longest wait, s; the job goes on.")] = 600.0,
     force: Annotated[bool, typer.Option("--force", help="Replace OUT if it is there.")] = False,
@@ -102,6 +118,7 @@ def predict(  # noqa: PLR0913  (one option for each thing that can be chosen)
     """Predict the density, energy and forces of a structure."""
     wanted = wanted_properties(want) if want is not None else [Property.DENSITY, Property.ENERGY, Property.FORCES]
     written = _output_format(output, format, force, wanted)
+    _refuse_lost_quantity(quantity, written)
     with Client(url) as client:
         result = client.predict(
             file,
@@ -117,10 +134,11 @@ def predict(  # noqa: PLR0913  (one option for each thing that can be chosen)
         )
         _show(result, as_json)
         if output is not None:
-            result.download(output, written)
+            result.download(output, written, quantity.value)
             say_written(output)
 
 
+app.command()(cli_batch.batch)
 app.command()(cli_analysis.compare)
 app.add_typer(cli_analysis.analyse, name="analyse")
 
@@ -173,6 +191,17 @@ def serve(
     become(launch_of("app.supervisor", arguments, os.environ, Path.cwd(), data))
 
 
+@app.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+def keys(
+    arguments: Annotated[
+        list[str] | None, typer.Argument(help="create, list, show or revoke; --help tells more.")
+    ] = None,
+    data: Data = None,
+) -> None:
+    """Make, list and revoke the API keys of the service whose store this machine can reach."""
+    become(launch_of("jobs.keys_command", tuple(arguments or ("--help",)), os.environ, Path.cwd(), data))
+
+
 @app.command()
 def worker(data: Data = None) -> None:
     """Run one more worker for a service whose store RHOCAST_REDIS_URL names."""
@@ -198,6 +227,15 @@ def _output_format(
         raise InvalidField(f"found -o {output} and no density wanted; expected both or neither; add density to --want")
     refuse_taken(output, force)
     return format_name(output, format)
+
+
+def _refuse_lost_quantity(quantity: Quantity, written: DownloadFormat | None) -> None:
+    """Refusal of a quantity that no file would hold."""
+    if quantity != Quantity.DENSITY and written in (None, "coefficients"):
+        raise InvalidField(
+            f"found --quantity {quantity} and {'coefficients' if written else 'no -o OUT'}; expected a file on a grid "
+            "for it, such as -o OUT.cube"
+        )
 
 
 def _shape(text: str | None) -> tuple[int, ...] | None:

@@ -40,13 +40,18 @@ class Axis(StrEnum):
         return "abc".index(self.value)
 
 
-analyse = typer.Typer(no_args_is_help=True, help="Profiles, charges and the potential of a density file.")
+analyse = typer.Typer(
+    no_args_is_help=True, help="Difference to the atoms, profiles, charges and the potential of a density file."
+)
 
-DensityFile = Annotated[Path, typer.Argument(help="A density: CHGCAR, CHG, cube or npz.", metavar="FILE")]
+DensityFile = Annotated[Path, typer.Argument(help="A density: CHGCAR, CHG, cube, npz or zarr.zip.", metavar="FILE")]
 AnyFile = Annotated[Path, typer.Argument(help="A density, or a potential named LOCPOT*.", metavar="FILE")]
 Molecule = Annotated[bool, typer.Option("--molecule", help="The cell is a box that does not repeat.")]
 FreeAtomTable = Annotated[
     Path | None, typer.Option("--free-atoms", help="Table of free atoms; the application's if not given.")
+]
+FormatName = Annotated[
+    str | None, typer.Option("--format", help="chgcar, chg, cube, npz or zarr, if the name of OUT does not tell.")
 ]
 Charge = Annotated[float, typer.Option("--charge", help="Charge of the whole cell or molecule, e.")]
 Csv = Annotated[Path | None, typer.Option("-o", "--output", help="Write the profile here, as CSV.", metavar="OUT")]
@@ -55,13 +60,11 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON."
 
 
 def compare(  # noqa: PLR0913  (one option for each thing that can be chosen)
-    a: Annotated[Path, typer.Argument(help="A density: CHGCAR, CHG, cube or npz.", metavar="A")],
+    a: Annotated[Path, typer.Argument(help="A density: CHGCAR, CHG, cube, npz or zarr.zip.", metavar="A")],
     b: Annotated[Path, typer.Argument(help="The reference, on any grid of the same cell.", metavar="B")],
     *,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write A − B here.", metavar="OUT")] = None,
-    format: Annotated[
-        str | None, typer.Option("--format", help="chgcar, chg, cube or npz, if the name of OUT does not tell.")
-    ] = None,
+    format: FormatName = None,
     molecule: Molecule = False,
     force: Force = False,
     as_json: AsJson = False,
@@ -75,6 +78,27 @@ def compare(  # noqa: PLR0913  (one option for each thing that can be chosen)
     if output is not None:
         found.difference.write(output, format)
         say_written(output)
+
+
+@analyse.command()
+def difference(  # noqa: PLR0913
+    file: DensityFile,
+    *,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Write the difference here.", metavar="OUT")],
+    format: FormatName = None,
+    free_atoms: FreeAtomTable = None,
+    charge: Charge = 0.0,
+    molecule: Molecule = False,
+    force: Force = False,
+) -> None:
+    """Difference of a density to the promolecule, its free atoms: what bonding does."""
+    refuse_taken(output, force)
+    format_of(output, format)
+    found = densities.difference_to_promolecule(_density(file, molecule), _free_atoms(free_atoms), charge)
+    moved = float(np.abs(found.values).mean()) * found.structure.volume / 2
+    _show_rows({"moved by bonding": f"½ ∫|ρ − Σ free atoms| = {moved:.6f} e"})
+    found.write(output, format)
+    say_written(output)
 
 
 @analyse.command("planar-average")
@@ -193,7 +217,7 @@ def bader(file: DensityFile) -> None:
 
 
 def _density(file: Path, is_molecule: bool) -> Density:
-    _refuse_missing(file, "a CHGCAR, CHG, cube or npz")
+    _refuse_missing(file, "a CHGCAR, CHG, cube, npz or zarr.zip")
     density = Density.read(file)
     return replace(density, structure=_as_said(density.structure, is_molecule))
 
@@ -202,7 +226,7 @@ def _field(file: Path, output: Path | None, force: bool) -> Density | Potential:
     """What is in a file, after the file to be written has been looked at."""
     if output is not None:
         refuse_taken(output, force)
-    _refuse_missing(file, "a CHGCAR, CHG, cube, npz or LOCPOT")
+    _refuse_missing(file, "a CHGCAR, CHG, cube, npz, zarr.zip or LOCPOT")
     return Potential.read(file) if file.name.startswith("LOCPOT") else Density.read(file)
 
 

@@ -76,7 +76,9 @@ def _disk(folder: Path) -> Finding:
 def _service(url: str) -> list[Finding]:
     """The service, its readiness and its models; the first failure ends the list."""
     try:
-        session = Session(HttpTransport(url, timeout=5.0), RetryPolicy(attempts=1), progress=False)
+        session = Session(
+            HttpTransport(url, 5.0, os.environ.get("RHOCAST_API_KEY", "")), RetryPolicy(attempts=1), progress=False
+        )
         health = session.ask(Call("GET", "/healthz"), Health)
         found = [Finding("service", f"{health.version} at {url}", True), *_readiness(session)]
         entries = session.ask(Call("GET", "/v1/models"), ModelList).models

@@ -12,9 +12,11 @@ RFC 9457 problem document; the client raises the same class with the same senten
     │       ├── UnknownModel             a model that no worker has
     │       ├── UnsupportedByModel       a structure outside what this model answers
     │       └── IdempotencyConflict      one key, two different requests
-    ├── Unauthorized (401)
+    ├── Unauthorized (401)               no API key, or one that no longer counts
+    ├── Forbidden (403)                  an API key that may not do this
     ├── NotFound (404)
     │   ├── JobNotFound
+    │   ├── BatchNotFound
     │   └── ArtifactNotFound
     ├── MethodNotAllowed (405)
     ├── NotAcceptable (406)
@@ -24,7 +26,9 @@ RFC 9457 problem document; the client raises the same class with the same senten
     ├── ArtifactExpired (410)
     ├── TooLarge (413)                   body, structure or grid above a limit
     ├── UnsupportedFormat (415)
-    ├── TooManyRequests (429)
+    ├── TooManyRequests (429)            the queue is full
+    │   ├── RateLimited                  more atoms at once than the API key may ask for
+    │   └── QuotaExceeded                more atoms in a day than the API key may ask for
     ├── ServerError (500)
     │   ├── PredictionFailed             the model raised
     │   ├── WorkerLost                   the job killed its worker at every delivery
@@ -87,11 +91,19 @@ class Unauthorized(RhocastError):
     status = 401
 
 
+class Forbidden(RhocastError):
+    status = 403
+
+
 class NotFound(RhocastError):
     status = 404
 
 
 class JobNotFound(NotFound):
+    pass
+
+
+class BatchNotFound(NotFound):
     pass
 
 
@@ -133,6 +145,14 @@ class UnsupportedFormat(RhocastError):
 
 class TooManyRequests(RhocastError):
     status = 429
+
+
+class RateLimited(TooManyRequests):
+    pass
+
+
+class QuotaExceeded(TooManyRequests):
+    pass
 
 
 class ServerError(RhocastError):

@@ -68,15 +68,30 @@ def prediction_request(structure: object, want: str | Sequence[str], choices: Ch
         InvalidGrid: If the grid is chosen twice.
         InvalidField: If a value cannot be used.
     """
+    fields = {"structure": structure_input(structure), **chosen_fields(want, choices), "priority": choices.priority}
+    return validated(PredictionRequest, fields)
+
+
+def chosen_fields(want: str | Sequence[str], choices: Choices) -> dict[str, Any]:
+    """The fields of a request that do not depend on the structure, without its priority.
+
+    Args:
+        want: Properties, or one of them, or several separated by commas.
+        choices: Everything else.
+
+    Raises:
+        InvalidFile: If a density file cannot be read.
+        InvalidGrid: If the grid is chosen twice.
+        InvalidField: If a value cannot be used.
+    """
     fields: dict[str, Any] = {
         "want": wanted_properties(want),
         "model": _names(choices.model or ()),
         "grid": _grid(choices),
-        "priority": choices.priority,
     }
     if choices.vacuum is not None:
         fields["vacuum"] = choices.vacuum
-    return validated(PredictionRequest, {"structure": structure_input(structure), **fields})
+    return fields
 
 
 def validated(schema: Any, fields: dict[str, Any]) -> Any:
@@ -215,7 +230,7 @@ def _grid(choices: Choices) -> GridRequest:
         path = Path(choices.like)
         if not os.path.isfile(path):
             raise InvalidFile(
-                f"found no file at {str(path)!r}; expected a CHGCAR, CHG, cube or npz whose grid is copied"
+                f"found no file at {str(path)!r}; expected a CHGCAR, CHG, cube, npz or zarr.zip whose grid is copied"
             )
         shape = shape_like(path)
     points = None if shape is None else tuple(shape)

@@ -59,7 +59,7 @@ class ModelInfo:
         has_spin: Whether it knows of magnetic moments.
         is_conservative: Whether its forces are the derivative of its energy, for a potential.
         needs_neighbours: Whether an atom without neighbours within the cutoff is refused.
-        no_uncertainty_because: Why `uncertainty` is null; empty where the model has a calibrated one.
+        no_uncertainty_because: Why `uncertainty` is null; None where the model has a calibrated one.
         max_atoms: Largest structure it takes.
         max_points: Largest grid it takes.
         cost: What a structure costs, for packing batches.
@@ -82,7 +82,7 @@ class ModelInfo:
     has_spin: bool = False
     is_conservative: bool | None = None
     needs_neighbours: bool = False
-    no_uncertainty_because: str = "this model has no calibrated uncertainty"
+    no_uncertainty_because: str | None = "this model has no calibrated uncertainty"
     max_atoms: int = field(default=10_000, metadata=_unit("1"))
     max_points: int = field(default=0, metadata=_unit("1"))
     cost: Cost = field(default_factory=Cost)

@@ -1,11 +1,19 @@
-"""A spinner on standard error while a job is waited for."""
+"""A spinner or a bar on standard error while something is waited for."""
 
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 
 def is_shown(wanted: bool | None, console: Console) -> bool:
@@ -37,3 +45,31 @@ def spinner(text: str, wanted: bool | None = None, console: Console | None = Non
     with Progress(*columns, console=place, transient=True) as progress:
         progress.add_task(text, total=None)
         yield
+
+
+@contextmanager
+def bar(
+    text: str, total: int, wanted: bool | None = None, console: Console | None = None
+) -> Generator[Callable[[int], None], None, None]:
+    """What tells a bar how many are done, while the block runs; the bar leaves nothing behind.
+
+    Args:
+        text: What is counted.
+        total: How many there are.
+        wanted: Whether to show it; None leaves it to RHOCAST_PROGRESS.
+        console: Where to; standard error if None.
+    """
+    place = console or Console(stderr=True)
+    if not is_shown(wanted, place):
+        yield lambda _: None
+        return
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=place, transient=True) as progress:
+        task = progress.add_task(text, total=total)
+        yield lambda done: progress.update(task, completed=done)

@@ -1,45 +1,46 @@
-"""The answer to one request: numbers as numpy arrays, the density as an object or a file."""
+"""The answer to one request: its numbers, and the density as an object or a file."""
 
 import errno
-import html
+import io
 import os
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, TypeVar, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rhocast.analysis_schemas import (
+    AxisName,
+    ChargesAnswer,
+    ComparisonAnswer,
+    FieldQuantity,
+    GridQuantity,
+    ProfileAnswer,
+)
+from rhocast.answer import Answer, FloatArray
 from rhocast.density import Density, DensityExpansion
 from rhocast.density.expansion_npz import read_expansion
 from rhocast.density.files import FORMATS, format_of, names_coefficients
-from rhocast.errors import ArtifactNotFound
-from rhocast.model_info import Property
 from rhocast.progress import spinner
 from rhocast.schemas import (
     DENSITY_FORMATS,
-    DensityAnswer,
     DensityFormat,
     DownloadFormat,
-    PotentialAnswer,
     Prediction,
-    Provenance,
-    Uncertainty,
 )
 from rhocast.schemas import Job as JobState
-from rhocast.session import Session
-from rhocast.structure import Structure
-from rhocast.wire import density_download
+from rhocast.session import Downloads
+from rhocast.transport import Reply
+from rhocast.wire import analysis, answer_of, density_download
 
-FloatArray = NDArray[np.float64]
+Learned = TypeVar("Learned", ChargesAnswer, ComparisonAnswer, ProfileAnswer)
 
 _IN_MEMORY = 64_000_000  # bytes of a download above which it goes through the disk
-_FROM_THE_ENERGY = (Property.ENERGY, Property.FORCES, Property.STRESS, Property.MAGMOMS)
 
 
-class Result:
+class Result(Answer):
     """What was predicted. Arrays are in the order of the atoms sent.
 
     Args:
@@ -48,87 +49,30 @@ class Result:
         prediction: Its answer.
     """
 
-    def __init__(self, session: Session, state: JobState, prediction: Prediction) -> None:
+    def __init__(self, session: Downloads, state: JobState, prediction: Prediction) -> None:
+        super().__init__(state, prediction)
         self._session = session
-        self._state = state
-        self.prediction = prediction
-        self._densities: dict[DensityFormat, Density] = {}
+        self._densities: dict[tuple[DensityFormat, GridQuantity], Density] = {}
         self._expansion: DensityExpansion | None = None
 
-    @property
-    def job_id(self) -> str:
-        return self._state.id
-
-    @property
-    def formula(self) -> str:
-        return self._state.formula
-
-    @property
-    def structure(self) -> Structure:
-        """The structure that was answered for; a molecule stands in the box of its grid."""
-        found = self.prediction.structure
-        return Structure.from_symbols(found.symbols, found.positions, found.cell, found.is_periodic)
-
-    @property
-    def energy(self) -> float:
-        """Total energy of the cell in eV; its zero is in `provenance`."""
-        return self._of_potential(Property.ENERGY, "energy")
-
-    @property
-    def energy_per_atom(self) -> float:
-        """Energy divided by the number of atoms, in eV."""
-        return self._of_potential(Property.ENERGY, "energy_per_atom")
-
-    @property
-    def forces(self) -> FloatArray:
-        """Forces in eV/Å, [n_atoms, 3]."""
-        return np.array(self._of_potential(Property.FORCES, "forces"), dtype=np.float64).reshape(-1, 3)
-
-    @property
-    def stress(self) -> FloatArray:
-        """Stress in eV/Å³, tension positive, [3, 3]."""
-        return np.array(self._of_potential(Property.STRESS, "stress"), dtype=np.float64)
-
-    @property
-    def magmoms(self) -> FloatArray:
-        """Magnetic moments in Bohr magnetons, [n_atoms]."""
-        return np.array(self._of_potential(Property.MAGMOMS, "magmoms"), dtype=np.float64)
-
-    @property
-    def warnings(self) -> list[str]:
-        """What a user should know before trusting this."""
-        return list(self._state.warnings)
-
-    @property
-    def compute_seconds(self) -> float | None:
-        """Time in s that the models took."""
-        return self._state.compute_seconds
-
-    @property
-    def provenance(self) -> dict[Property, Provenance]:
-        """Where each property that was wanted comes from."""
-        return {wanted: part.provenance for wanted, part in self._parts().items()}
-
-    @property
-    def uncertainty(self) -> dict[Property, Uncertainty]:
-        """How far to trust each property that was wanted."""
-        return {wanted: part.uncertainty for wanted, part in self._parts().items()}
-
-    def density(self, format: DensityFormat = "npz") -> Density:
-        """The density in e/Å³, downloaded when first asked for.
+    def density(self, format: DensityFormat = "npz", quantity: GridQuantity = "density") -> Density:
+        """The density in e/Å³, or what the service derives of it, downloaded when first asked for.
 
         Args:
             format: Format of the transfer. A text format has fewer digits and takes longer.
+            quantity: The density; its difference to the promolecule; or error, the expected magnitude σ(r) of its
+                error, which integrates to the sum of those of the atoms.
 
         Raises:
-            ArtifactNotFound: If the job did not want it.
+            ArtifactNotFound: If the job did not want it, or its model expects no error of each atom.
             DamagedDownload: If the bytes do not match their hash.
             RhocastError: What the server answers instead.
         """
-        if format not in self._densities:
-            with self._downloaded(format) as stream:
-                self._densities[format] = FORMATS[format].read(stream)
-        return self._densities[format]
+        wanted = (format, quantity)
+        if wanted not in self._densities:
+            with self._downloaded(format, quantity) as stream:
+                self._densities[wanted] = FORMATS[format].read(stream)
+        return self._densities[wanted]
 
     def expansion(self) -> DensityExpansion:
         """The density as coefficients, downloaded when first asked for: it knows values anywhere, and moments.
@@ -145,15 +89,63 @@ class Result:
                 self._expansion = read_expansion(stream)
         return self._expansion
 
-    def download(self, path: str | os.PathLike[str], format: DownloadFormat | None = None) -> Path:
+    def charges(self) -> FloatArray:
+        """Hirshfeld charges of the atoms in e, positive where they have lost electrons, [n_atoms].
+
+        The service computes them; nothing large is downloaded.
+
+        Raises:
+            ArtifactNotFound: If the job did not want a density, or its model keeps no free atoms.
+            RhocastError: What the server answers instead.
+        """
+        return np.array(self._learned(ChargesAnswer, "charges").charges)
+
+    def profile(
+        self, axis: AxisName = "c", quantity: FieldQuantity = "density", windows: Sequence[float] = ()
+    ) -> ProfileAnswer:
+        """Averages over the lattice planes of two cell vectors; of a potential also the vacuum level.
+
+        The service computes them; nothing large is downloaded.
+
+        Args:
+            axis: The cell vector that the planes do not contain.
+            quantity: What is averaged.
+            windows: Widths in Å of sliding averages, taken one after the other.
+
+        Raises:
+            ArtifactNotFound: If the job did not want a density, or has not what is averaged.
+            RhocastError: What the server answers instead.
+        """
+        query = [("axis", axis), ("quantity", quantity), *(("window", window) for window in windows)]
+        return self._learned(ProfileAnswer, "profile", query)
+
+    def comparison(self, reference: str) -> ComparisonAnswer:
+        """How the density differs from that of another job in the same cell; nothing large is downloaded.
+
+        Args:
+            reference: Id of the other job.
+
+        Raises:
+            ArtifactNotFound: If the job did not want a density.
+            RhocastError: What the server answers instead.
+        """
+        return self._learned(ComparisonAnswer, "comparison", [("with", reference)])
+
+    def download(
+        self,
+        path: str | os.PathLike[str],
+        format: DownloadFormat | None = None,
+        quantity: GridQuantity = "density",
+    ) -> Path:
         """The path of the server's density file, after it has been written there whole.
 
         Args:
             path: Where to; a file that is there is replaced at the end.
             format: Its format; the file's name says it if None.
+            quantity: What it holds, as in `density`.
 
         Raises:
-            ArtifactNotFound: If the job did not want a density.
+            ArtifactNotFound: If the job did not want a density, or its model expects no error of each atom.
             UnsupportedFormat: If neither the name nor `format` says a format.
             DamagedDownload: If the bytes do not match their hash.
             RhocastError: What the server answers instead.
@@ -167,14 +159,21 @@ class Result:
         partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
         try:
             with spinner(f"downloading {target.name}", self._session.progress), partial.open("w+b") as stream:
-                self._session.download(density_download(self.job_id, chosen), stream)
+                self._session.download(density_download(self.job_id, chosen, quantity), stream)
             partial.replace(target)
         finally:
             partial.unlink(missing_ok=True)
         return Path(path)
 
+    def _learned(self, answer: type[Learned], name: str, query: Sequence[tuple[str, object]] = ()) -> Learned:
+        """What the service answers to a question about the density."""
+        self._require_density()
+        with spinner(f"waiting for the {name} of {self.formula}", self._session.progress), io.BytesIO() as stream:
+            self._session.download(analysis(self.job_id, name, query), stream)
+            return answer_of(Reply(200, {}, stream.getvalue()), answer, "the service")
+
     @contextmanager
-    def _downloaded(self, format: DownloadFormat) -> Generator[BinaryIO]:
+    def _downloaded(self, format: DownloadFormat, quantity: GridQuantity = "density") -> Generator[BinaryIO]:
         """The server's file at its beginning; a large one is on the disk."""
         self._require_density()
         with (
@@ -182,67 +181,9 @@ class Result:
             tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as file,
         ):
             stream = cast(BinaryIO, file)
-            self._session.download(density_download(self.job_id, format), stream)
+            self._session.download(density_download(self.job_id, format, quantity), stream)
             stream.seek(0)
             yield stream
-
-    def __repr__(self) -> str:
-        wanted = ", ".join(self._state.want)
-        return f"<Result of job {self.job_id}: {wanted} of {self.formula}>"
-
-    def _repr_html_(self) -> str:
-        """A table for notebooks."""
-        rows = "".join(
-            f"<tr><th style='text-align:left'>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>"
-            for name, value in self.summary().items()
-        )
-        return f"<table>{rows}</table>"
-
-    def summary(self) -> dict[str, str]:
-        """The answer in a few lines: what each is called, and its value with its unit."""
-        rows = {"formula": self.formula, "atoms": str(self._state.n_atoms)}
-        rows["model"] = ", ".join(dict.fromkeys(self._state.models.values()))
-        if density := self.prediction.density:
-            valence = density.provenance.valence_electrons or {}
-            each = ", ".join(f"{symbol} {count:g}" for symbol, count in valence.items())
-            rows["valence electrons"] = f"{density.n_electrons:g} e" + (f" ({each})" if each else "")
-            rows["∫ρ of the file"] = f"{density.integral:.8f} e"
-            shape, spacing = " × ".join(map(str, density.shape)), max(density.spacing)
-            rows["grid"] = f"{shape}, at most {spacing:.3f} Å apart"
-        if potential := self.prediction.potential:
-            rows["energy"] = f"{potential.energy:.6f} eV ({potential.energy_per_atom:.6f} eV an atom)"
-            if potential.forces is not None:
-                rows["max |F|"] = f"{np.linalg.norm(self.forces, axis=1).max():.6f} eV/Å"
-        cached = " (known before)" if self._state.was_cached else ""
-        rows["seconds"] = f"{self.compute_seconds or 0.0:.2f}{cached}"
-        if self.warnings:
-            rows["warnings"] = "; ".join(self.warnings)
-        return rows
-
-    def to_json(self) -> str:
-        """The job and its answer as the service sent them."""
-        return self._state.model_dump_json(indent=2)
-
-    def _parts(self) -> dict[Property, DensityAnswer | PotentialAnswer]:
-        answers = dict.fromkeys(_FROM_THE_ENERGY, self.prediction.potential)
-        parts = {Property.DENSITY: self.prediction.density, **answers}
-        return {wanted: part for wanted in self._state.want if (part := parts[wanted]) is not None}
-
-    def _of_potential(self, wanted: Property, name: str) -> Any:
-        value = getattr(self.prediction.potential, name, None)
-        if value is None:
-            raise self._not_wanted(wanted)
-        return value
-
-    def _require_density(self) -> None:
-        if self.prediction.density is None:
-            raise self._not_wanted(Property.DENSITY)
-
-    def _not_wanted(self, missing: Property) -> ArtifactNotFound:
-        return ArtifactNotFound(
-            f"found that this job did not want {missing}; it wanted {', '.join(self._state.want)}; "
-            f"submit with want=['{missing}']"
-        )
 
 
 def format_name(path: Path, format: str | None = None) -> DownloadFormat:

@@ -1,6 +1,7 @@
 """When a request is sent again, and after what pause. Decides, and never sleeps: every kind of client can share it."""
 
 import random
+import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -49,6 +50,39 @@ class RetryPolicy:
     def within(self, seconds: float | None) -> "RetryPolicy":
         """The same policy for a caller who has only some seconds left."""
         return self if seconds is None else replace(self, seconds=min(self.seconds, seconds))
+
+
+class Attempts:
+    """Attempts at one call, and the pause after each.
+
+    Args:
+        policy: What decides.
+    """
+
+    def __init__(self, policy: RetryPolicy) -> None:
+        self._policy = policy
+        self._n_made = 0
+        self._started = time.monotonic()
+
+    def pause(self, retry_after: float = 0.0) -> float | None:
+        """Seconds until the next attempt, or None if there shall be none.
+
+        Args:
+            retry_after: Seconds that the server asks to wait.
+        """
+        return self._pause(self._policy, retry_after)
+
+    def pause_after_silence(self, has_answered: bool) -> float | None:
+        """Seconds until the next attempt after one that had no answer, or None if there shall be none.
+
+        Args:
+            has_answered: Whether the server has ever answered.
+        """
+        return self._pause(self._policy if has_answered else self._policy.before_contact(), 0.0)
+
+    def _pause(self, policy: RetryPolicy, retry_after: float) -> float | None:
+        self._n_made += 1
+        return policy.pause(self._n_made, time.monotonic() - self._started, retry_after)
 
 
 def seconds_of(retry_after: str, now: datetime | None = None) -> float:

@@ -15,10 +15,10 @@ Matrix = tuple[Vector, Vector, Vector]
 StructureFormat = Literal["cif", "poscar", "extxyz", "xyz", "optimade"]
 STRUCTURE_FORMATS: tuple[StructureFormat, ...] = ("cif", "poscar", "extxyz", "xyz", "optimade")
 
-DensityFormat = Literal["chgcar", "chg", "cube", "npz"]
-DENSITY_FORMATS: tuple[DensityFormat, ...] = ("chgcar", "chg", "cube", "npz")
+DensityFormat = Literal["chgcar", "chg", "cube", "npz", "zarr"]
+DENSITY_FORMATS: tuple[DensityFormat, ...] = ("chgcar", "chg", "cube", "npz", "zarr")
 
-DownloadFormat = Literal["chgcar", "chg", "cube", "npz", "coefficients"]
+DownloadFormat = Literal["chgcar", "chg", "cube", "npz", "zarr", "coefficients"]
 """Formats of a density on a grid, and of its coefficients, which need none."""
 
 
@@ -140,9 +140,22 @@ class PredictionRequest(Schema):
 
 
 class Uncertainty(Schema):
-    """How far to trust a number; `value` is null until the model has a calibrated estimate."""
+    """How far to trust a density; `value` is null where nobody has calibrated one, or an atom is unfamiliar."""
 
-    value: Annotated[float | None, Quantity("unit of the property", "Expected error")] = None
+    value: Annotated[float | None, Quantity("1", "Expected NMAE, ∫|ρ − ρ_reference| / electrons")] = None
+    upper: Annotated[
+        float | None,
+        Quantity("1", "NMAE not exceeded in `coverage` of structures like those it was calibrated on"),
+    ] = None
+    coverage: Annotated[float | None, Quantity("1", "Nominal share of such structures below `upper`")] = None
+    per_atom: Annotated[
+        list[float] | None,
+        Quantity("e", "Expected ∫|Δρ| in each atom's share, in the order of the atoms sent; too low if unfamiliar"),
+    ] = None
+    unfamiliar_atoms: Annotated[
+        list[int],
+        Quantity("1", "Places, from 0 as sent, of atoms in surroundings unlike any that the model has learned from"),
+    ] = []
     reason: Annotated[str | None, Field(description="Why there is no value")] = None
 
 
@@ -218,6 +231,9 @@ class Job(Schema):
     want: list[Property]
     models: Annotated[dict[str, str], Field(description="Which model answers which property")]
     priority: Priority
+    position: Annotated[
+        int | None, Quantity("1", "Place in the queue of its model and priority, 1 for the next; told by events alone")
+    ] = None
     created_at: datetime
     finished_at: datetime | None = None
     expires_at: datetime

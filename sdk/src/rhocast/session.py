@@ -1,16 +1,60 @@
-"""One client's conversation with one server: what is sent again, what is downloaded, when it ends."""
+"""A conversation without an event loop: its coroutines are run where they are called, and block."""
 
-import base64
-import hashlib
-import time
 import weakref
-from collections.abc import Callable
-from typing import BinaryIO
+from collections.abc import AsyncGenerator, Coroutine, Generator
+from typing import Any, BinaryIO, Protocol, TypeVar
 
-from rhocast.errors import ClientError, ConnectionFailed, DamagedDownload
-from rhocast.retrying import RETRIED_STATUSES, RetryPolicy, seconds_of
+from rhocast.async_transport import Blocking
+from rhocast.conversation import Conversation
+from rhocast.retrying import RetryPolicy
 from rhocast.transport import Call, Reply, Transport
-from rhocast.wire import Answer, answer_of, digest_of, error_of
+from rhocast.wire import Answer
+
+T = TypeVar("T")
+
+
+def done(steps: Coroutine[Any, Any, T]) -> T:
+    """What a coroutine returns that is never suspended, since its transport blocks.
+
+    Args:
+        steps: The coroutine.
+
+    Raises:
+        RuntimeError: If it is suspended all the same.
+    """
+    try:
+        steps.send(None)
+    except StopIteration as end:
+        return end.value
+    finally:
+        steps.close()
+    raise RuntimeError("a coroutine of a blocking client was suspended")
+
+
+def each(items: AsyncGenerator[T]) -> Generator[T]:
+    """What an asynchronous generator yields that is never suspended."""
+    try:
+        while True:
+            try:
+                item = done(anext(items))  # type: ignore[arg-type]
+            except StopAsyncIteration:
+                return
+            yield item
+    finally:
+        done(items.aclose())
+
+
+class Downloads(Protocol):
+    """Where files of results come from."""
+
+    @property
+    def progress(self) -> bool | None:
+        """Whether waiting shows a spinner; None leaves it to RHOCAST_PROGRESS."""
+        ...
+
+    def download(self, call: Call, target: BinaryIO) -> None:
+        """Writes the file that answers a call."""
+        ...
 
 
 class Session:
@@ -24,103 +68,28 @@ class Session:
 
     def __init__(self, transport: Transport, policy: RetryPolicy, progress: bool | None = None) -> None:
         self.progress = progress
-        self._transport = transport
-        self._policy = policy
-        self._has_answered = False
-        self.close = weakref.finalize(self, transport.close)
+        self.conversation = Conversation(Blocking(transport), policy)
+        self.close = weakref.finalize(self, _close, self.conversation)
 
     @property
     def url(self) -> str:
-        return self._transport.url
+        return self.conversation.url
 
     def pause(self, seconds: float) -> None:
-        self._transport.pause(seconds)
+        done(self.conversation.transport.pause(seconds))
 
     def ask(self, call: Call, schema: type[Answer], patience: float | None = None) -> Answer:
-        """The object that answers a call.
-
-        Args:
-            call: What to ask; it may be sent more than once.
-            schema: Class of the answer.
-            patience: Seconds after which no repetition starts, if fewer than the policy's.
-
-        Raises:
-            RhocastError: What the server answers instead.
-            ConnectionFailed: If no rhocast server answers.
-        """
-        return answer_of(self.reply(call, patience), schema, self.url)
+        """The object that answers a call, as `Conversation.ask` has it."""
+        return done(self.conversation.ask(call, schema, patience))
 
     def reply(self, call: Call, patience: float | None = None) -> Reply:
-        """The reply to a call, whatever its status.
-
-        Args:
-            call: What to ask; it may be sent more than once.
-            patience: Seconds after which no repetition starts, if fewer than the policy's.
-
-        Raises:
-            ConnectionFailed: If none comes.
-        """
-        return self._repeated(lambda: self._transport.send(call), patience)
+        """The reply to a call, as `Conversation.reply` has it."""
+        return done(self.conversation.reply(call, patience))
 
     def download(self, call: Call, target: BinaryIO) -> None:
-        """Writes the file that answers a call.
-
-        Args:
-            call: What to ask.
-            target: Where the bytes go; an attempt that breaks off is overwritten.
-
-        Raises:
-            DamagedDownload: If the bytes do not match the hash that came with them.
-            RhocastError: What the server answers instead.
-        """
-        reply = self._repeated(lambda: self._fetched(call, target))
-        if not _is_success(reply):
-            raise error_of(reply, self.url)
-
-    def _fetched(self, call: Call, target: BinaryIO) -> Reply:
-        with self._transport.stream(call) as reply:
-            if not _is_success(reply):
-                return Reply(reply.status, reply.headers, b"".join(reply.chunks))
-            target.seek(0)
-            target.truncate()
-            found = hashlib.sha256()
-            for chunk in reply.chunks:
-                found.update(chunk)
-                target.write(chunk)
-        digest, expected = base64.b64encode(found.digest()).decode(), digest_of(reply)
-        if expected and digest != expected:
-            raise DamagedDownload(
-                f"found a file of {target.tell()} bytes with SHA-256 {digest}; expected {expected}; download it again, "
-                "and see what stands between this machine and the server if it happens twice"
-            )
-        return reply
-
-    def _repeated(self, attempt: Callable[[], Reply], patience: float | None = None) -> Reply:
-        """The last reply of as many attempts as the policy allows."""
-        if not self.close.alive:
-            raise ClientError("found that this client was closed; expected an open one; use it inside its `with` block")
-        started = time.monotonic()
-        policy = self._policy.within(patience)
-        n_attempts = 0
-        while True:
-            n_attempts += 1
-            try:
-                reply = attempt()
-            except ConnectionFailed:
-                known = policy if self._has_answered else policy.before_contact()
-                pause = known.pause(n_attempts, time.monotonic() - started)
-                if pause is None:
-                    raise
-            else:
-                self._has_answered = True
-                if reply.status not in RETRIED_STATUSES:
-                    return reply
-                retry_after = seconds_of(reply.headers.get("retry-after", ""))
-                pause = policy.pause(n_attempts, time.monotonic() - started, retry_after)
-                if pause is None:
-                    return reply
-            self._transport.pause(pause)
+        """Writes the file that answers a call, as `Conversation.download` does."""
+        done(self.conversation.download(call, target))
 
 
-def _is_success(reply: Reply) -> bool:
-    return 200 <= reply.status < 300
+def _close(conversation: Conversation) -> None:
+    done(conversation.close())

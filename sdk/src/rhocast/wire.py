@@ -5,11 +5,13 @@ import http.client
 import json
 import re
 import uuid
+from collections.abc import Sequence
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from pydantic import BaseModel, ValidationError
 
+from rhocast.analysis_schemas import GridQuantity
 from rhocast.errors import ConnectionFailed, RhocastError, error_from_problem
 from rhocast.schemas import DownloadFormat, PredictionRequest, Problem
 from rhocast.transport import Call, Reply
@@ -18,6 +20,7 @@ LONGEST_POLL = 20.0
 """Seconds of one long poll: below the minute after which proxies give up."""
 
 _CONVERSION_SECONDS = 600.0  # a large grid is written as text when it is first asked for
+_HEARTBEAT_SECONDS = 15.0  # longest silence of a stream of events
 _SHOWN_CHARACTERS = 200
 
 Answer = TypeVar("Answer", bound=BaseModel)
@@ -48,14 +51,40 @@ def job_cancellation(job_id: str) -> Call:
     return Call("DELETE", f"/v1/jobs/{quote(job_id, safe='')}")
 
 
+def job_events(job_id: str, wait: float, last_event_id: str = "") -> Call:
+    """The call that follows a job.
+
+    Args:
+        job_id: The job.
+        wait: Seconds after which the server may end the stream.
+        last_event_id: Id of the last event that was read, empty for none.
+    """
+    headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last_event_id} if last_event_id else {})
+    path = f"/v1/jobs/{quote(job_id, safe='')}/events?wait={wait:.3f}"
+    return Call("GET", path, headers=headers, seconds=_HEARTBEAT_SECONDS)
+
+
 def job_list(limit: int) -> Call:
     return Call("GET", f"/v1/jobs?limit={limit}")
 
 
-def density_download(job_id: str, density_format: DownloadFormat) -> Call:
+def density_download(job_id: str, density_format: DownloadFormat, quantity: GridQuantity = "density") -> Call:
     """The call that fetches a density file, its bytes as they are."""
-    path = f"/v1/jobs/{quote(job_id, safe='')}/density?format={density_format}"
+    derived = "" if quantity == "density" else f"&quantity={quantity}"
+    path = f"/v1/jobs/{quote(job_id, safe='')}/density?format={density_format}{derived}"
     return Call("GET", path, headers={"Accept-Encoding": "identity"}, seconds=_CONVERSION_SECONDS)
+
+
+def analysis(job_id: str, name: str, query: Sequence[tuple[str, object]] = ()) -> Call:
+    """The call for what the service learns from a density.
+
+    Args:
+        job_id: The job.
+        name: Which analysis.
+        query: What is chosen, in pairs, for a name may come twice.
+    """
+    chosen = "?" + urlencode(query) if query else ""
+    return Call("GET", f"/v1/jobs/{quote(job_id, safe='')}/{name}{chosen}", seconds=_CONVERSION_SECONDS)
 
 
 def answer_of(reply: Reply, schema: type[Answer], url: str) -> Answer:
@@ -99,6 +128,10 @@ def error_of(reply: Reply, url: str) -> RhocastError:
             "service; check the URL, and what stands between",
         )
     return error_from_problem(found.code, found.status, found.detail)
+
+
+def is_success(status: int) -> bool:
+    return http.HTTPStatus.OK <= status < http.HTTPStatus.MULTIPLE_CHOICES
 
 
 def digest_of(reply: Reply) -> str:

@@ -61,9 +61,10 @@ def test_free_atoms_are_the_promolecules_own_splines(name):
     np.testing.assert_allclose(field.expansion().at_points(points), field.at_points(points), atol=1e-13)
 
 
-def test_the_dipole_of_a_field_is_that_of_its_grid():
+@pytest.mark.parametrize("name", ["bonds", "products"])
+def test_the_dipole_of_a_field_is_that_of_its_grid(name):
     structure = bent_molecule(edge=11.0)
-    field = OrbitalDensity(network(), ABOUT, "0").fields([structure])[0]
+    field = OrbitalDensity(network(OPTIONS[name]), ABOUT, "0").fields([structure])[0]
     shape, points = (64, 64, 64), fractional_grid((64, 64, 64)) @ structure.cell
     values, atoms = field.on_grid(shape), Promolecule().fields([structure])[0].on_grid(shape)
     expected = -(values - atoms).ravel() @ points * structure.volume / values.size

@@ -1,16 +1,17 @@
 """Laws of the orbital model with random weights that leave no degree silent, for every option."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 import torch
 
 from models.basis.harmonics import degrees
+from models.basis.products import Pairs
 from models.checkpoint import Checkpoint
-from models.density.orbital.config import BasisConfig, BondConfig, OrbitalConfig
-from models.density.orbital.model import OrbitalDensity, centres_of
-from models.density.orbital.network import OrbitalNetwork
+from models.density.orbital.config import BasisConfig, BondConfig, OrbitalConfig, ProductConfig
+from models.density.orbital.model import OrbitalDensity, centres_of, products_of
+from models.density.orbital.network import FIRST_SCALE, OrbitalNetwork, overlap_graph
 from models.graph import batched_graph
 from models.neighbours import neighbours_of
 from models.network import TrunkConfig
@@ -22,11 +23,17 @@ ELEMENTS = (1, 8, 12, 14)
 TRUNK = TrunkConfig(ELEMENTS, cutoff=4.0, n_layers=2, n_channels=8, l_max=3, n_hidden=16)
 ATOMS = BasisConfig(3, 5, 0.15, 6.0)
 BONDS = BondConfig(BasisConfig(2, 3, 0.4, 2.0), 3.0)
+PRODUCT = ProductConfig(2, BasisConfig(1, 3, 0.3, 3.0))
 ABOUT = {"name": "toy", "description": "", "level_of_theory": "", "domains": ["crystal", "molecule"]}
+BASIS = asdict(PRODUCT.basis)
 OPTIONS = {
     "atoms alone": OrbitalConfig(TRUNK, ATOMS, None),
     "bonds": OrbitalConfig(TRUNK, ATOMS, BONDS),
     "fixed exponents": OrbitalConfig(TRUNK, replace(ATOMS, is_learned=False), BONDS),
+    "products": OrbitalConfig(TRUNK, ATOMS, BONDS, PRODUCT),
+    "a product in the place of bonds": OrbitalConfig(
+        TRUNK, ATOMS, None, ProductConfig(1, BasisConfig(2, 2, 0.4, 2.0, is_learned=False))
+    ),
 }
 
 
@@ -43,7 +50,8 @@ def network(config: OrbitalConfig = OPTIONS["bonds"], seed: int = 0) -> OrbitalN
 
 def expansion(of: OrbitalNetwork, *structures: Structure):
     neighbours = [neighbours_of(structure, of.config.trunk.cutoff) for structure in structures]
-    return of(batched_graph(structures, neighbours, of.config.trunk.elements))
+    graph = batched_graph(structures, neighbours, of.config.trunk.elements)
+    return of(graph, overlap_graph(structures, of.config))
 
 
 class TestOrbital(DensityModelContract):
@@ -68,6 +76,35 @@ def test_no_degree_is_silent(name):
                 assert sizes[degree == one].sum() > 1e-3 * sizes.sum()
 
 
+@pytest.mark.parametrize("name", ["products", "a product in the place of bonds"])
+def test_no_degree_of_a_field_is_silent_and_products_have_both_signs(name):
+    structure = distorted_crystal()
+    found = products_of(expansion(network(OPTIONS[name]), structure), 0)
+    for psi, chi in found.products.fields():
+        for field in (psi, chi):
+            sizes = field.coefficients.abs().sum((0, 1))
+            degree = degrees(field.highest_degree)
+            for one in degree.unique():
+                assert sizes[degree == one].sum() > 1e-2 * sizes.sum()
+    values = found.decoder(structure).on_grid((8, 8, 8))
+    assert values.min() < -0.01
+    assert values.max() > 0.01
+
+
+def test_products_begin_as_small_as_other_functions():
+    found = expansion(OrbitalNetwork(OPTIONS["products"]), distorted_crystal())
+    size = found.products.first.abs().mean() * found.products.second.abs().mean()
+    assert 0 < size < 10 * FIRST_SCALE
+
+
+def test_products_need_the_pairs_that_overlap():
+    structure, of = bent_molecule(), network(OPTIONS["products"])
+    with pytest.raises(ValueError, match="no pairs that overlap; expected those of overlap_graph"):
+        of(batched_graph([structure], [neighbours_of(structure, TRUNK.cutoff)], ELEMENTS))
+    assert overlap_graph([structure], OPTIONS["bonds"]) is None
+    assert products_of(expansion(network(), structure), 0) is None
+
+
 @pytest.mark.parametrize("name", OPTIONS)
 def test_every_fragment_has_exactly_its_electrons(name):
     near = bent_molecule(edge=6.0)
@@ -85,8 +122,13 @@ def test_every_fragment_has_exactly_its_electrons(name):
         charge = of_atoms.sum()
         if found.bonds is not None:
             charge = charge + found.bonds.multipoles()[(found.bond_positions[:, 0] > 20) == is_far, 0].sum()
+        if found.products is not None:
+            senders = found.graph.positions[found.pairs.sender]
+            of_pairs = found.products.charges(found.pairs)[(senders[:, 0] > 20) == is_far]
+            assert of_pairs.abs().max() > 1e-3
+            charge = charge + of_pairs.sum()
         assert charge.abs() < 1e-12
-    if found.bonds is None:
+    if found.bonds is None and found.products is None:
         torch.testing.assert_close(found.atoms.multipoles()[:, 0], found.charges, atol=1e-12, rtol=0)
 
 
@@ -128,20 +170,49 @@ def test_an_element_that_it_was_not_trained_on_is_refused_by_name():
         OrbitalDensity(network(), ABOUT, "0").fields([distorted_crystal(("Na", "O", "H", "H"))])
 
 
-def test_the_gradient_is_that_of_the_density():
+def test_electrons_of_a_product_are_halved_between_its_two_atoms():
+    structure = bent_molecule()
+    found = expansion(network(OPTIONS["a product in the place of bonds"]), structure)
+    charges, pairs = found.products.charges(found.pairs), found.pairs
+    expected = found.charges.clone()
+    for charge, sender, receiver in zip(charges, pairs.sender, pairs.receiver, strict=True):
+        expected[sender] -= charge / 2
+        expected[receiver] -= charge / 2
+    torch.testing.assert_close(found.atoms.multipoles()[:, 0], expected, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("structure", [distorted_crystal(), bent_molecule()], ids=["crystal", "molecule"])
+def test_farther_pairs_than_the_cutoff_hold_no_electrons(structure):
+    products = expansion(network(OPTIONS["products"]), structure).products
+
+    def electrons(cutoff):
+        graph = batched_graph([structure], [neighbours_of(structure, cutoff)], ELEMENTS)
+        return float(products.charges(Pairs.of(graph)).sum().detach())
+
+    cutoff = PRODUCT.pair_cutoff
+    assert electrons(1.3 * cutoff) == pytest.approx(electrons(cutoff), abs=1e-11)
+    assert abs(electrons(0.1 * cutoff) - electrons(cutoff)) > 1e-3
+
+
+@pytest.mark.parametrize("name", ["bonds", "products"])
+def test_the_gradient_is_that_of_the_density(name):
     """∂ρ/∂w of a handful of weights, against differences."""
-    net = network().double()
+    net = network(OPTIONS[name]).double()
     structure = bent_molecule(edge=5.0)
     points = np.random.default_rng(1).uniform(1, 4, (30, 3))
 
     def total():
-        values = torch.zeros(len(points), dtype=torch.float64)
-        for centres in centres_of(expansion(net, structure), 0):
-            values = values + centres.decoder(structure).at_points(points)
+        values, found = torch.zeros(len(points), dtype=torch.float64), expansion(net, structure)
+        products = products_of(found, 0)
+        for part in [*centres_of(found, 0), *([products] if products else [])]:
+            values = values + part.decoder(structure).at_points(points)
         return (values * torch.linspace(-1, 1, len(points), dtype=torch.float64)).sum()
 
     total().backward()
-    for parameter in (net.atom_radial.logits, net.bond_radial.logits, net.atom_orbitals.by_species, net.transfer.bias):
+    parameters = [net.atom_radial.logits, net.bond_radial.logits, net.atom_orbitals.by_species, net.transfer.bias]
+    if net.config.product:
+        parameters = [net.product_radial.logits, net.product_orbitals.mixing.weight, net.product_orbitals.by_species]
+    for parameter in parameters:
         place = parameter.grad.abs().flatten().argmax()
         expected = float(parameter.grad.flatten()[place])
         values = []
@@ -153,8 +224,9 @@ def test_the_gradient_is_that_of_the_density():
         assert (values[0] - values[1]) / 2e-3 == pytest.approx(expected, rel=2e-3)
 
 
-def test_a_checkpoint_brings_the_model_back(tmp_path):
-    net, structure = network(), bent_molecule(edge=5.0)
+@pytest.mark.parametrize("name", ["bonds", "products"])
+def test_a_checkpoint_brings_the_model_back(tmp_path, name):
+    net, structure = network(OPTIONS[name]), bent_molecule(edge=5.0)
     file = tmp_path / "toy.safetensors"
     sha256 = Checkpoint({"model": net.config.as_dict(), "about": ABOUT}, net.state_dict()).write(file)
     back = OrbitalDensity.read(file, sha256)
@@ -179,10 +251,16 @@ def test_another_checkpoint_is_refused(tmp_path):
         ({"atoms": {"width": 7.0}}, "found width"),
         ({"bonds": {"cutoff": 5.0}}, "bonds up to 5.0 Å"),
         ({"colour": {}}, "found colour"),
+        ({"product": {"rank": 0}}, "found 0 products"),
+        ({"product": {"rule": 1}}, "found rule"),
+        ({"product": {"basis": {"highest_degree": 1}}}, "lacks something"),
+        ({"product": {"basis": BASIS | {"highest_degree": 4}}}, "degree 4; expected at most 3"),
+        ({"product": {"basis": BASIS | {"largest_exponent": 3.5}}}, "up to 3.5 bohr⁻²; expected at most half"),
+        ({"product": {"basis": BASIS | {"smallest_exponent": 0.05}}}, "from 0.05 bohr⁻²; expected at least 0.1"),
     ],
 )
 def test_a_configuration_of_nonsense_is_refused(change, match):
-    table = OPTIONS["bonds"].as_dict()
+    table = OPTIONS["products"].as_dict()
     for key, value in change.items():
         table[key] = table.get(key, {}) | value
     with pytest.raises(ValueError, match=match):
@@ -192,5 +270,6 @@ def test_a_configuration_of_nonsense_is_refused(change, match):
 def test_a_configuration_survives_its_table():
     for config in OPTIONS.values():
         assert OrbitalConfig.from_dict(config.as_dict()) == config
+    assert "product" not in OPTIONS["bonds"].as_dict()
     with pytest.raises(ValueError, match="lacks something: 'trunk'"):
         OrbitalConfig.from_dict({"atoms": {}})

@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from rhocast.density import DensityExpansion, FreeAtoms, Gaussians
+from rhocast.density import DensityExpansion, FreeAtoms, GaussianProducts, Gaussians
 from rhocast.structure import Structure
 from tests.sdk.density.conftest import SHEARED_LEFT_HANDED, hydrogen_like_atoms
 
 ATOM_EXPONENTS = (0.4, 1.1, 3.0)
 BOND_EXPONENTS = (0.6, 1.7)
+PRODUCT_EXPONENTS = (0.5, 1.3)
 
 
 def free_atoms() -> FreeAtoms:
@@ -24,6 +25,19 @@ def gaussians(n_centres: int, exponents: tuple[float, ...], highest_degree: int,
     spread = np.array(exponents) * rng.uniform(0.9, 1.1, (n_centres, 1))
     shape = (n_centres, len(exponents), (highest_degree + 1) ** 2)
     return Gaussians(spread, 0.1 * rng.standard_normal(shape))
+
+
+def gaussian_products(n_atoms: int, highest_degree: int = 2, seed: int = 3) -> GaussianProducts:
+    """Two products of fields on some atoms; no atom has the exponents of another."""
+    rng = np.random.default_rng(seed)
+    exponents = np.array(PRODUCT_EXPONENTS) * rng.uniform(0.9, 1.1, (n_atoms, 1))
+    shape = (2, 2, n_atoms, len(PRODUCT_EXPONENTS), (highest_degree + 1) ** 2)
+    return GaussianProducts(exponents, 0.2 * rng.standard_normal(shape))
+
+
+def with_products(expansion: DensityExpansion, highest_degree: int = 2) -> DensityExpansion:
+    """The same with products of fields on its atoms."""
+    return replace(expansion, products=gaussian_products(expansion.structure.n_atoms, highest_degree))
 
 
 def expansion_of(structure: Structure, bond_positions: np.ndarray) -> DensityExpansion:
@@ -45,15 +59,19 @@ def molecule() -> DensityExpansion:
     return expansion_of(structure, 0.5 * (atoms[:1] + atoms[1:]))
 
 
-def neutral_molecule() -> DensityExpansion:
+def neutral(found: DensityExpansion) -> DensityExpansion:
     """The same, less the charge that one s function carries too much."""
-    found = molecule()
-    excess = found.n_electrons - 8
+    excess = found.n_electrons - float(found.free_atoms.valence_of(found.structure).sum())
     coefficients = found.on_atoms.coefficients.copy()
     unit = np.zeros_like(coefficients)
     unit[0, 0, 0] = 1
     coefficients[0, 0, 0] -= excess / Gaussians(found.on_atoms.exponents, unit).multipoles[0, 0]
     return replace(found, on_atoms=Gaussians(found.on_atoms.exponents, coefficients))
+
+
+def neutral_molecule() -> DensityExpansion:
+    """The bent molecule without charge."""
+    return neutral(molecule())
 
 
 def crystal() -> DensityExpansion:

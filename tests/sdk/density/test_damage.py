@@ -8,13 +8,29 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rhocast.density import read_chgcar, read_cube, read_npz, write_chg, write_chgcar, write_cube, write_npz
+from rhocast.density import (
+    read_chgcar,
+    read_cube,
+    read_npz,
+    read_zarr,
+    write_chg,
+    write_chgcar,
+    write_cube,
+    write_npz,
+    write_zarr,
+)
 from rhocast.errors import InvalidFile
 
 FORMATS = pytest.mark.parametrize(
     ("write", "read"),
-    [(write_chgcar, read_chgcar), (write_chg, read_chgcar), (write_cube, read_cube), (write_npz, read_npz)],
-    ids=["CHGCAR", "CHG", "cube", "npz"],
+    [
+        (write_chgcar, read_chgcar),
+        (write_chg, read_chgcar),
+        (write_cube, read_cube),
+        (write_npz, read_npz),
+        (write_zarr, read_zarr),
+    ],
+    ids=["CHGCAR", "CHG", "cube", "npz", "zarr"],
 )
 quickly = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 

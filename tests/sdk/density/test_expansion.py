@@ -5,11 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rhocast.density import Density, DensityExpansion, Gaussians
+from rhocast.density import Density, DensityExpansion, GaussianProducts, Gaussians
 from rhocast.density.harmonics import degree_of, solid_harmonics
 from rhocast.errors import InvalidField, InvalidGrid, UnsupportedByModel
 from rhocast.structure import Structure
-from tests.sdk.density.expansions import crystal, gaussians, molecule, neutral_molecule
+from tests.sdk.density.expansions import (
+    crystal,
+    gaussian_products,
+    gaussians,
+    molecule,
+    neutral_molecule,
+    with_products,
+)
 
 TURN = np.array([[2.0, -1.0, 2.0], [2.0, 2.0, -1.0], [-1.0, 2.0, 2.0]]) / 3
 FINE = (60, 64, 66)
@@ -39,18 +46,31 @@ def moved(expansion, turn, shift):
         positions=expansion.structure.positions @ turn.T + shift,
         cell=expansion.structure.cell @ turn.T,
     )
+    products = expansion.products
+    if products is not None:
+        fields = [[turned(one, turn).coefficients for one in pair] for pair in products.fields]
+        products = GaussianProducts(products.exponents, np.array(fields))
     return replace(
         expansion,
         structure=structure,
         on_atoms=turned(expansion.on_atoms, turn),
         on_bonds=turned(expansion.on_bonds, turn),
         bond_positions=expansion.bond_positions @ turn.T + shift,
+        products=products,
     )
 
 
-@pytest.fixture(params=[crystal, molecule], ids=["crystal", "molecule"])
+MADE = {
+    "crystal": crystal,
+    "molecule": molecule,
+    "crystal with products": lambda: with_products(crystal()),
+    "molecule with products": lambda: with_products(molecule()),
+}
+
+
+@pytest.fixture(params=MADE)
 def expansion(request) -> DensityExpansion:
-    return request.param()
+    return MADE[request.param]()
 
 
 class TestValues:
@@ -70,7 +90,7 @@ class TestValues:
         np.testing.assert_allclose(found, expansion.at_points(points), atol=1e-12)
 
     def test_a_crystal_repeats_and_moving_centres_by_lattice_vectors_changes_nothing(self):
-        found, images = crystal(), np.array([[1, 0, -2], [0, 3, 1]])
+        found, images = with_products(crystal()), np.array([[1, 0, -2], [0, 3, 1]])
         cell, points = found.structure.cell, some_points()
         np.testing.assert_allclose(found.at_points(points + [2, -1, 3] @ cell), found.at_points(points), atol=1e-12)
         other = replace(
@@ -79,10 +99,11 @@ class TestValues:
             bond_positions=found.bond_positions - images @ cell,
         )
         np.testing.assert_allclose(other.on_grid((6, 7, 5)).values, found.on_grid((6, 7, 5)).values, atol=1e-12)
+        assert other.n_electrons == pytest.approx(found.n_electrons, abs=1e-12)
 
     @pytest.mark.parametrize("axis", range(3))
     def test_a_doubled_cell_holds_the_density_twice(self, axis):
-        found = crystal()
+        found = with_products(crystal())
         repeats = np.where(np.arange(3) == axis, 2, 1)
         shift = found.structure.cell[axis]
 
@@ -99,6 +120,9 @@ class TestValues:
             twice(found.on_atoms),
             twice(found.on_bonds),
             np.concatenate([found.bond_positions, found.bond_positions + shift]),
+            products=GaussianProducts(
+                np.tile(found.products.exponents, (2, 1)), np.tile(found.products.coefficients, (1, 1, 2, 1, 1))
+            ),
         )
         expected = np.tile(found.on_grid((4, 6, 5)).values, repeats)
         shape = tuple((np.array([4, 6, 5]) * repeats).tolist())
@@ -111,7 +135,7 @@ class TestValues:
         np.testing.assert_array_equal(boxed.at_points(some_points()), found.at_points(some_points()))
 
     def test_the_order_of_atoms_does_not_matter(self):
-        found, order = molecule(), np.array([2, 0, 1])
+        found, order = with_products(molecule()), np.array([2, 0, 1])
         other = found.reordered(order)
         assert other.structure.symbols == ["H", "O", "H"]
         np.testing.assert_allclose(other.at_points(some_points()), found.at_points(some_points()), atol=1e-12)
@@ -139,7 +163,11 @@ class TestMoments:
         assert found.n_electrons == pytest.approx(expansion.n_electrons, abs=2e-5)
         assert abs(expansion.n_electrons - expansion.free_atoms.valence_of(expansion.structure).sum()) > 0.1
 
-    @pytest.mark.parametrize("found", [molecule(), neutral_molecule()], ids=["charged", "neutral"])
+    @pytest.mark.parametrize(
+        "found",
+        [molecule(), neutral_molecule(), *(with_products(molecule(), degree) for degree in range(3))],
+        ids=["charged", "neutral", "products of s", "products up to p", "products up to d"],
+    )
     def test_dipole_and_quadrupole_are_the_grids(self, found):
         """Ions and electrons about the centre of the ions, on a grid."""
         structure, density = found.structure, found.on_grid(FINE)
@@ -155,7 +183,7 @@ class TestMoments:
         assert np.abs(expected).min() > 1e-3
 
     def test_they_turn_and_move_with_the_molecule(self):
-        for found in (molecule(), neutral_molecule()):
+        for found in (molecule(), neutral_molecule(), with_products(molecule())):
             other = moved(found, TURN, np.array([1.0, 2.0, -3.0]))
             np.testing.assert_allclose(other.dipole, TURN @ found.dipole, atol=1e-12)
             np.testing.assert_allclose(other.quadrupole(), TURN @ found.quadrupole() @ TURN.T, atol=1e-11)
@@ -207,6 +235,10 @@ class TestRefusals:
             replace(found, bond_positions=np.zeros((3, 3)))
         with pytest.raises(InvalidField, match=r"on 0 bonds at positions of shape .2, 3."):
             replace(found, on_bonds=None)
+
+    def test_products_that_do_not_fit_the_structure(self):
+        with pytest.raises(InvalidField, match="found products of functions on 2 of 3 atoms; expected all atoms"):
+            replace(molecule(), products=gaussian_products(2))
 
     def test_positions_that_are_no_numbers(self):
         with pytest.raises(InvalidField, match="found positions or a cell that are NaN or infinite"):

@@ -7,9 +7,16 @@ import numpy as np
 import pytest
 
 from rhocast.density import DensityExpansion, write_npz
-from rhocast.density.expansion_npz import CONVENTION, UNITS, read_expansion, write_expansion
+from rhocast.density.expansion_npz import (
+    CONVENTION,
+    CONVENTION_OF_PRODUCTS,
+    UNIT_OF_PRODUCTS,
+    UNITS,
+    read_expansion,
+    write_expansion,
+)
 from rhocast.errors import InvalidFile
-from tests.sdk.density.expansions import crystal, molecule
+from tests.sdk.density.expansions import crystal, molecule, with_products
 
 POINTS = np.random.default_rng(3).uniform(0, 10, (300, 3))
 
@@ -67,6 +74,19 @@ class TestRoundTrip:
         assert str(arrays["convention"]) == CONVENTION
         assert arrays["atom_coefficients"].shape == (3, 3, 16)
 
+    def test_products_return_bit_for_bit_in_a_file_of_a_higher_version(self):
+        expansion = with_products(crystal())
+        content = content_of(expansion)
+        found = read(content)
+        np.testing.assert_array_equal(found.products.coefficients, expansion.products.coefficients)
+        np.testing.assert_array_equal(found.products.exponents, expansion.products.exponents)
+        assert found.n_electrons == expansion.n_electrons
+        arrays = np.load(io.BytesIO(content))
+        assert arrays["format_version"] == 2
+        assert tuple(arrays["units"]) == (*UNITS, UNIT_OF_PRODUCTS)
+        assert str(arrays["convention"]) == CONVENTION + CONVENTION_OF_PRODUCTS
+        assert np.load(io.BytesIO(content_of(crystal())))["format_version"] == 1
+
     def test_a_path(self, tmp_path):
         path = tmp_path / "water.coefficients.npz"
         molecule().write(path)
@@ -91,8 +111,8 @@ class TestRefusals:
             read(stream.getvalue())
 
     def test_a_newer_version(self):
-        newer = with_arrays(content_of(molecule()), format_version=np.int64(2))
-        with pytest.raises(InvalidFile, match="of format version 2; expected 1: update rhocast"):
+        newer = with_arrays(content_of(molecule()), format_version=np.int64(3))
+        with pytest.raises(InvalidFile, match="of format version 3; expected 1 or 2: update rhocast"):
             read(newer)
 
     def test_a_bomb(self, monkeypatch):
@@ -138,3 +158,16 @@ class TestRefusals:
     def test_arrays_that_do_not_fit(self, arrays, message):
         with pytest.raises(InvalidFile, match=message):
             read(with_arrays(content_of(molecule()), **arrays))
+
+    @pytest.mark.parametrize(
+        ("arrays", "message"),
+        [
+            ({"product_exponents": None}, "found no array 'product_exponents'"),
+            ({"product_coefficients": np.ones((2, 2, 3, 2))}, "found 'product_coefficients'"),
+            ({"product_coefficients": np.ones((2, 3, 3, 2, 4))}, "cannot be used: found coefficients of products of"),
+            ({"product_exponents": np.ones((2, 2))}, "cannot be used: found exponents of shape"),
+        ],
+    )
+    def test_products_that_do_not_fit(self, arrays, message):
+        with pytest.raises(InvalidFile, match=message):
+            read(with_arrays(content_of(with_products(molecule())), **arrays))

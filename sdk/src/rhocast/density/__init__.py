@@ -6,14 +6,17 @@ from rhocast.density.cube import read_cube, write_cube
 from rhocast.density.expansion import DensityExpansion
 from rhocast.density.files import shape_like
 from rhocast.density.free_atoms import FreeAtoms
+from rhocast.density.gaussian_products import GaussianProducts
 from rhocast.density.gaussians import Gaussians
 from rhocast.density.grids import shape_for_encut, shape_for_spacing, spacing_of
 from rhocast.density.hirshfeld import HirshfeldCharges, hirshfeld_charges
 from rhocast.density.npz import read_npz, write_npz
 from rhocast.density.potential import Potential, VacuumLevel, electrostatic_potential, vacuum_level
 from rhocast.density.profiles import LineProfile, PlanarProfile, line_profile, macroscopic_average, planar_average
+from rhocast.density.promolecule import difference_to_promolecule, expected_error, promolecule
 from rhocast.density.regridding import regridded
 from rhocast.density.volumetric import Augmentation, Density
+from rhocast.density.zarr_archive import read_zarr, write_zarr
 
 __all__ = [
     "Augmentation",
@@ -21,6 +24,7 @@ __all__ = [
     "Density",
     "DensityExpansion",
     "FreeAtoms",
+    "GaussianProducts",
     "Gaussians",
     "HirshfeldCharges",
     "LineProfile",
@@ -28,15 +32,19 @@ __all__ = [
     "Potential",
     "VacuumLevel",
     "compare",
+    "difference_to_promolecule",
     "electrostatic_potential",
+    "expected_error",
     "hirshfeld_charges",
     "line_profile",
     "macroscopic_average",
     "nmae",
     "planar_average",
+    "promolecule",
     "read_chgcar",
     "read_cube",
     "read_npz",
+    "read_zarr",
     "regridded",
     "shape_for_encut",
     "shape_for_spacing",
@@ -47,4 +55,5 @@ __all__ = [
     "write_chgcar",
     "write_cube",
     "write_npz",
+    "write_zarr",
 ]

@@ -1,6 +1,6 @@
 """Sums of radial functions on atoms over the points of a grid, or of a list, in numpy.
 
-Slower than a compiled kernel (some 10⁶ pairs of atom and point a second) and fast enough for one look at a density.
+Slower than a compiled kernel (some 10⁷ pairs of atom and point a second) and fast enough for one look at a density.
 """
 
 from collections.abc import Iterator, Sequence

@@ -7,13 +7,16 @@ dipole and quadrupole need no grid.
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rhocast.density.atom_spheres import sum_of_spheres, sum_of_spheres_at
+from rhocast.density.cube import BOHR
 from rhocast.density.free_atoms import FreeAtoms
+from rhocast.density.gaussian_products import GaussianProducts, Moments
 from rhocast.density.gaussians import Gaussians
 from rhocast.density.grids import spacing_of
 from rhocast.density.radial import RadialCubic
@@ -31,7 +34,7 @@ def _no_bonds() -> FloatArray:
 
 @dataclass(frozen=True, eq=False)
 class DensityExpansion:
-    """ρ(r) = Σ_a ρ_a(|r − R_a|) + Σ of Gaussian-type functions on atoms and on centres between them.
+    """ρ(r) = Σ_a ρ_a(|r − R_a|) + Σ of Gaussian-type functions on atoms and centres between them + Σ_k ψ_k(r) χ_k(r).
 
     Values are those of the service's model before a grid is scaled to the number of electrons. They are in e/Å³.
 
@@ -42,6 +45,7 @@ class DensityExpansion:
         on_bonds: Functions on centres between atoms; None without such.
         bond_positions: Where these centres are in Å, [n_bonds, 3].
         comment: Where the density comes from, one line.
+        products: Products of fields ψ and χ, which are sums of functions on the atoms; None without such.
 
     Raises:
         UnsupportedByModel: If there is no free atom of an element.
@@ -54,6 +58,7 @@ class DensityExpansion:
     on_bonds: Gaussians | None = None
     bond_positions: FloatArray = field(default_factory=_no_bonds)
     comment: str = ""
+    products: GaussianProducts | None = None
 
     def __post_init__(self) -> None:
         self.free_atoms.valence_of(self.structure)
@@ -64,6 +69,11 @@ class DensityExpansion:
                 f"found functions on {n_on_atoms} of {self.structure.n_atoms} atoms and on {n_on_bonds} bonds at "
                 f"positions of shape {self.bond_positions.shape}; expected all atoms, and a position a bond"
             )
+        if self.products and self.products.n_centres != self.structure.n_atoms:
+            raise InvalidField(
+                f"found products of functions on {self.products.n_centres} of {self.structure.n_atoms} atoms; "
+                "expected all atoms"
+            )
         if not all(
             np.isfinite(one).all() for one in (self.structure.positions, self.structure.cell, self.bond_positions)
         ):
@@ -72,8 +82,8 @@ class DensityExpansion:
     @property
     def n_electrons(self) -> float:
         """Exact integral over the cell (a molecule: over all space)."""
-        on_centres = sum(float(gaussians.multipoles[:, 0].sum()) for gaussians, _ in self._centres())
-        return float(self.free_atoms.valence_of(self.structure).sum()) + on_centres
+        added = sum(float(moments.charges.sum()) for moments, _ in self._moments)
+        return float(self.free_atoms.valence_of(self.structure).sum()) + added
 
     @property
     def dipole(self) -> FloatArray:
@@ -90,9 +100,8 @@ class DensityExpansion:
         self._refuse_crystal("dipole")
         origin = self._centre_of_ions()
         total = np.zeros(3)
-        for gaussians, positions in self._centres():
-            moments = gaussians.multipoles
-            total -= (moments[:, :1] * (positions - origin) + _components(moments, 1)).sum(axis=0)
+        for moments, positions in self._moments:
+            total -= moments.charges @ (positions - origin) + moments.first.sum(axis=0)
         return total
 
     def quadrupole(self, origin: ArrayLike | None = None) -> FloatArray:
@@ -115,11 +124,10 @@ class DensityExpansion:
         if about.shape != (3,) or not np.isfinite(about).all():
             raise InvalidField(f"found the origin {origin}; expected three coordinates in Å")
         second = np.zeros((3, 3))
-        for gaussians, positions in self._centres():
-            away, moments = positions - about, gaussians.multipoles
-            mixed = away.T @ _components(moments, 1)
-            second += (moments[:, :1] * away).T @ away + mixed + mixed.T
-            second += _second_moment(_components(moments, 2).sum(axis=0))
+        for moments, positions in self._moments:
+            away = positions - about
+            mixed = away.T @ moments.first
+            second += (moments.charges[:, None] * away).T @ away + mixed + mixed.T + moments.second.sum(axis=0)
         return -0.5 * (3 * second - np.trace(second) * np.eye(3))
 
     def on_grid(self, shape: Shape) -> Density:
@@ -134,9 +142,11 @@ class DensityExpansion:
         spacing_of(self.structure.cell, shape)  # refuses what is no grid
         values = sum_of_spheres(self.structure, shape, self._free_atom_of_each())
         for gaussians, positions in self._centres():
-            for centre, sphere in enumerate(_spheres(gaussians, positions)):
-                for part in parts_on_grid(self.structure, shape, sphere):
-                    values[part.block] += part.with_zeros(gaussians.about(centre, part.vectors))
+            values += self._on_grid(shape, gaussians, positions)
+        for psi, chi in self.products.fields if self.products else []:
+            values += BOHR**3 * np.multiply(
+                *(self._on_grid(shape, one, self.structure.positions) for one in (psi, chi))
+            )
         return Density(self.structure, values, comment=self.comment)
 
     def at_points(self, points: ArrayLike) -> FloatArray:
@@ -156,9 +166,11 @@ class DensityExpansion:
             )
         values = sum_of_spheres_at(self.structure, places, self._free_atom_of_each())
         for gaussians, positions in self._centres():
-            for centre, sphere in enumerate(_spheres(gaussians, positions)):
-                for indices, vectors in pairs_with_points(self.structure, places, sphere):
-                    values += np.bincount(indices, gaussians.about(centre, vectors), minlength=len(places))
+            values += self._at_points(places, gaussians, positions)
+        for psi, chi in self.products.fields if self.products else []:
+            values += BOHR**3 * np.multiply(
+                *(self._at_points(places, one, self.structure.positions) for one in (psi, chi))
+            )
         return values
 
     def reordered(self, order: IntArray) -> "DensityExpansion":
@@ -170,7 +182,8 @@ class DensityExpansion:
         on_atoms = self.on_atoms
         if on_atoms is not None:
             on_atoms = Gaussians(on_atoms.exponents[order], on_atoms.coefficients[order])
-        return replace(self, structure=self.structure.reordered(order), on_atoms=on_atoms)
+        products = self.products.reordered(order) if self.products else None
+        return replace(self, structure=self.structure.reordered(order), on_atoms=on_atoms, products=products)
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """These coefficients in an npz file, which appears whole or not at all.
@@ -208,6 +221,30 @@ class DensityExpansion:
         if self.on_bonds is not None:
             yield self.on_bonds, self.bond_positions
 
+    def _on_grid(self, shape: Shape, gaussians: Gaussians, positions: FloatArray) -> FloatArray:
+        """Sum of functions about some centres on a grid in e/Å³."""
+        values = np.zeros(shape)
+        for centre, sphere in enumerate(_spheres(gaussians, positions)):
+            for part in parts_on_grid(self.structure, shape, sphere):
+                values[part.block] += part.with_zeros(gaussians.about(centre, part.vectors))
+        return values
+
+    def _at_points(self, points: FloatArray, gaussians: Gaussians, positions: FloatArray) -> FloatArray:
+        """Sum of functions about some centres at points in e/Å³, [n_points]."""
+        values = np.zeros(len(points))
+        for centre, sphere in enumerate(_spheres(gaussians, positions)):
+            for indices, vectors in pairs_with_points(self.structure, points, sphere):
+                values += np.bincount(indices, gaussians.about(centre, vectors), minlength=len(points))
+        return values
+
+    @cached_property
+    def _moments(self) -> list[tuple[Moments, FloatArray]]:
+        """Moments of what is added to the free atoms, each about its centre, and where the centres are."""
+        found = [(_moments_of(gaussians.multipoles), positions) for gaussians, positions in self._centres()]
+        if self.products:
+            found.append((self.products.moments(self.structure), self.structure.positions))
+        return found
+
     def _free_atom_of_each(self) -> list[RadialCubic]:
         return [self.free_atoms.densities[symbol] for symbol in self.structure.symbols]
 
@@ -221,6 +258,12 @@ class DensityExpansion:
 
 def _spheres(gaussians: Gaussians, positions: FloatArray) -> list[Sphere]:
     return [Sphere(centre, radius) for centre, radius in zip(positions, gaussians.radii.tolist(), strict=True)]
+
+
+def _moments_of(multipoles: FloatArray) -> Moments:
+    """Moments of functions about their own centres, the second without trace."""
+    second = np.array([_second_moment(one) for one in _components(multipoles, 2)])
+    return Moments(multipoles[:, 0], _components(multipoles, 1), second)
 
 
 def _components(multipoles: FloatArray, degree: int) -> FloatArray:

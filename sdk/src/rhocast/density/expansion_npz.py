@@ -4,7 +4,8 @@ Arrays: `format_version`; `numbers`, `positions`, `cell`, `is_periodic` of the s
 `free_atom_density`, `free_atom_cutoff`, `free_atom_valence` and `free_atom_spacing`: clamped cubic splines through
 values at equidistant radii from 0 to the cutoff, one line an element; perhaps `atom_exponents`, `atom_coefficients`,
 with a line an atom; perhaps `bond_positions`, `bond_exponents`, `bond_coefficients`, with a line a centre; `comment`,
-`units`, `convention`. A file with more terms than these has a higher `format_version`.
+`units`, `convention`. A file with more terms than these has a higher `format_version`: 2 has `product_exponents`, with
+a line an atom, and `product_coefficients`, [product, field, atom, exponent, harmonic].
 
 Values of free atoms are float32, which keeps them to 10⁻⁷ of the largest; coefficients are float64, for those of the
 diffuse functions cancel.
@@ -18,12 +19,14 @@ from numpy.typing import NDArray
 
 from rhocast.density.expansion import DensityExpansion
 from rhocast.density.free_atoms import FreeAtoms
+from rhocast.density.gaussian_products import GaussianProducts
 from rhocast.density.gaussians import Gaussians
 from rhocast.density.npz_archive import array_of, opened_archive, structure_arrays, structure_of, write_array
 from rhocast.elements import ATOMIC_NUMBERS
 from rhocast.errors import InvalidFile, InvalidRequest
 
 FORMAT_VERSION = 1
+FORMAT_VERSION_OF_PRODUCTS = 2
 UNITS = (
     "positions, bond_positions: Å, Cartesian",
     "cell: Å, one vector a row",
@@ -39,6 +42,11 @@ CONVENTION = (
     "where alpha_min r^2 = 16, or where x^(L/2) exp(-x) is 1e-6 of its largest value if that is farther; "
     "electrons count positive"
 )
+UNIT_OF_PRODUCTS = "product_coefficients: e^(1/2)"
+CONVENTION_OF_PRODUCTS = (
+    "; and added to that sum_k psi_k chi_k, where psi_k (product_coefficients[k, 0]) and chi_k ([k, 1]) are sums of "
+    "such functions with product_exponents about the atoms, in e^(1/2) bohr^(-3/2)"
+)
 LARGEST_SIZE = 2**30
 """Bytes of all arrays together that are read."""
 _GREATEST_NUMBER = 1e30  # products of finite numbers stay finite
@@ -51,13 +59,14 @@ def write_expansion(expansion: DensityExpansion, stream: BinaryIO) -> None:
         expansion: The density.
         stream: Binary file.
     """
+    products = expansion.products
     arrays: dict[str, Any] = {
-        "format_version": np.int64(FORMAT_VERSION),
+        "format_version": np.int64(FORMAT_VERSION_OF_PRODUCTS if products else FORMAT_VERSION),
         **structure_arrays(expansion.structure),
         **_free_atom_arrays(expansion),
         "comment": np.str_(expansion.comment),
-        "units": np.array(UNITS),
-        "convention": np.str_(CONVENTION),
+        "units": np.array((*UNITS, UNIT_OF_PRODUCTS) if products else UNITS),
+        "convention": np.str_(CONVENTION + (CONVENTION_OF_PRODUCTS if products else "")),
     }
     for name, gaussians in (("atom", expansion.on_atoms), ("bond", expansion.on_bonds)):
         if gaussians is not None:
@@ -65,6 +74,9 @@ def write_expansion(expansion: DensityExpansion, stream: BinaryIO) -> None:
             arrays[f"{name}_coefficients"] = gaussians.coefficients
     if expansion.on_bonds is not None:
         arrays["bond_positions"] = expansion.bond_positions
+    if products is not None:
+        arrays["product_exponents"] = products.exponents
+        arrays["product_coefficients"] = products.coefficients
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, array in arrays.items():
             write_array(archive, name, array, zipfile.ZIP_DEFLATED)
@@ -80,7 +92,7 @@ def read_expansion(stream: BinaryIO) -> DensityExpansion:
         InvalidFile: If it is truncated, another kind of file, of a newer version, lacks an array, or holds numbers
             that cannot be used.
     """
-    with opened_archive(stream, LARGEST_SIZE) as archive:
+    with opened_archive(stream, largest_size=LARGEST_SIZE) as archive:
         names = archive.namelist()
         if "format_version.npy" not in names:
             raise InvalidFile(
@@ -88,9 +100,10 @@ def read_expansion(stream: BinaryIO) -> DensityExpansion:
                 "by rhocast.density.Density.read"
             )
         version = int(array_of(archive, "format_version", "i", 0))
-        if version != FORMAT_VERSION:
+        if version not in (FORMAT_VERSION, FORMAT_VERSION_OF_PRODUCTS):
             raise InvalidFile(
-                f"found coefficients of format version {version}; expected {FORMAT_VERSION}: update rhocast"
+                f"found coefficients of format version {version}; expected {FORMAT_VERSION} or "
+                f"{FORMAT_VERSION_OF_PRODUCTS}: update rhocast"
             )
         try:
             has_bonds = "bond_coefficients.npy" in names
@@ -101,6 +114,7 @@ def read_expansion(stream: BinaryIO) -> DensityExpansion:
                 _gaussians(archive, "bond") if has_bonds else None,
                 _numbers(archive, "bond_positions", 2) if has_bonds else np.empty((0, 3)),
                 str(array_of(archive, "comment", "U", 0)),
+                _products(archive) if version == FORMAT_VERSION_OF_PRODUCTS else None,
             )
         except InvalidFile:
             raise
@@ -144,6 +158,10 @@ def _free_atoms(archive: zipfile.ZipFile) -> FreeAtoms:
 
 def _gaussians(archive: zipfile.ZipFile, name: str) -> Gaussians:
     return Gaussians(_numbers(archive, f"{name}_exponents", 2), _numbers(archive, f"{name}_coefficients", 3))
+
+
+def _products(archive: zipfile.ZipFile) -> GaussianProducts:
+    return GaussianProducts(_numbers(archive, "product_exponents", 2), _numbers(archive, "product_coefficients", 5))
 
 
 def _numbers(archive: zipfile.ZipFile, name: str, n_axes: int) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ from rhocast.density.chgcar import read_chgcar, read_chgcar_shape, write_chg, wr
 from rhocast.density.cube import read_cube, read_cube_shape, write_cube
 from rhocast.density.npz import read_npz, read_npz_shape, write_npz
 from rhocast.density.volumetric import Density
+from rhocast.density.zarr_archive import read_zarr, read_zarr_shape, write_zarr
 from rhocast.errors import UnsupportedFormat
 
 _BUFFER = 2**20
@@ -28,6 +29,7 @@ FORMATS: dict[str, FileFormat] = {
     "chg": FileFormat(write_chg, read_chgcar, read_chgcar_shape),
     "cube": FileFormat(write_cube, read_cube, read_cube_shape),
     "npz": FileFormat(write_npz, read_npz, read_npz_shape),
+    "zarr": FileFormat(write_zarr, read_zarr, read_zarr_shape),
 }
 
 _REMEDIES = {
@@ -57,6 +59,8 @@ def format_of(path: Path, format: str | None = None) -> FileFormat:
         )
     if format is None and path.suffix.lower() in (".cube", ".npz"):
         format = path.suffix.lower()[1:]
+    elif format is None and name.lower().endswith(".zarr.zip"):
+        format = "zarr"
     elif format is None and (name.startswith("CHGCAR") or path.suffix.lower() == ".vasp"):
         format = "chgcar"
     elif format is None and name.startswith("CHG"):
@@ -64,7 +68,7 @@ def format_of(path: Path, format: str | None = None) -> FileFormat:
     if format not in FORMATS:
         raise UnsupportedFormat(
             f"found {f'format {format!r}' if format else f'the file name {name!r}'}; expected a name CHGCAR*, *.vasp, "
-            f"CHG*, *.cube or *.npz, or a format out of {', '.join(FORMATS)}"
+            f"CHG*, *.cube, *.npz or *.zarr.zip, or a format out of {', '.join(FORMATS)}"
         )
     return FORMATS[format]
 
@@ -137,7 +141,7 @@ def read_density(path: Path, format: str | None = None) -> Density:
 
 
 def shape_like(path: str | os.PathLike[str], format: str | None = None) -> tuple[int, int, int]:
-    """Shape of the grid in a CHGCAR, CHG, cube or npz file, of which only the header is read.
+    """Shape of the grid in a CHGCAR, CHG, cube, npz or zipped Zarr file, of which only the header is read.
 
     Args:
         path: The file.

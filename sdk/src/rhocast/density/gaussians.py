@@ -91,6 +91,15 @@ class Gaussians:
         return degree_of(self.coefficients.shape[2])
 
     @cached_property
+    def in_angstrom(self) -> tuple[FloatArray, FloatArray]:
+        """Exponents in Å⁻² and the factors of exp(−α r²) r^l Y_lm in e·Å^(−3 − l)."""
+        degree = degrees(self.highest_degree)
+        order = degree + 1.5
+        log_gamma = np.array([lgamma(one) for one in order])
+        norms = np.exp(0.5 * (order * np.log(2 * self.exponents[..., None]) + log(2) - log_gamma))
+        return self.exponents / BOHR**2, self.coefficients * norms * BOHR ** (-3 - degree)
+
+    @cached_property
     def radii(self) -> FloatArray:
         """Distance in Å from each centre beyond which its functions are left out, [n_centres].
 
@@ -109,7 +118,7 @@ class Gaussians:
         """
         degree = degrees(self.highest_degree)
         double_factorial = np.exp([lgamma(one + 0.5) + one * log(2) - 0.5 * log(pi) for one in degree])
-        exponents, weights = self._in_angstrom
+        exponents, weights = self.in_angstrom
         integrals = (pi / exponents[..., None]) ** 1.5 * (2 * exponents[..., None]) ** -degree
         return (weights * integrals).sum(axis=1) * double_factorial
 
@@ -120,7 +129,7 @@ class Gaussians:
             centre: Index of the centre.
             vectors: From the centre to each point in Å, [n, 3].
         """
-        exponents, weights = (one[centre] for one in self._in_angstrom)
+        exponents, weights = (one[centre] for one in self.in_angstrom)
         values = np.empty(len(vectors))
         for start in range(0, len(vectors), _POINTS_AT_ONCE):
             some = vectors[start : start + _POINTS_AT_ONCE]
@@ -129,12 +138,3 @@ class Gaussians:
             radial *= solid_harmonics(some, self.highest_degree)
             values[start : start + _POINTS_AT_ONCE] = radial.sum(axis=0)
         return values
-
-    @cached_property
-    def _in_angstrom(self) -> tuple[FloatArray, FloatArray]:
-        """Exponents in Å⁻² and the factors of exp(−α r²) r^l Y_lm in e·Å^(−3 − l)."""
-        degree = degrees(self.highest_degree)
-        order = degree + 1.5
-        log_gamma = np.array([lgamma(one) for one in order])
-        norms = np.exp(0.5 * (order * np.log(2 * self.exponents[..., None]) + log(2) - log_gamma))
-        return self.exponents / BOHR**2, self.coefficients * norms * BOHR ** (-3 - degree)

@@ -18,5 +18,7 @@ def squared_lengths(vectors: FloatArray, x: FloatArray, y: FloatArray, z: FloatA
     metric = vectors @ vectors.T
     x, y, z = x[:, None, None], y[None, :, None], z[None, None, :]
     plane = metric[0, 0] * x**2 + metric[1, 1] * y**2 + 2 * metric[0, 1] * x * y
-    squared = plane + metric[2, 2] * z**2 + 2 * (metric[0, 2] * x + metric[1, 2] * y) * z
+    squared = 2 * (metric[0, 2] * x + metric[1, 2] * y) * z
+    squared += plane  # in place: what it takes is passes over memory
+    squared += metric[2, 2] * z**2
     return np.maximum(squared, 0.0, out=squared)  # rounding at the origin

@@ -95,7 +95,7 @@ def read_npz(stream: BinaryIO, largest_size: int = LARGEST_SIZE) -> Density:
         InvalidFile: If it is truncated, another kind of file, lacks an array, or expands beyond what it declares or
             what is allowed.
     """
-    with opened_archive(stream, largest_size) as archive:
+    with opened_archive(stream, largest_size=largest_size) as archive:
         values = array_of(archive, "values", "f", 3)
         magnetization = (
             array_of(archive, "magnetization", "f", 3) if "magnetization.npy" in archive.namelist() else None

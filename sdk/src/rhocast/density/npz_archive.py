@@ -43,11 +43,12 @@ def write_array(archive: zipfile.ZipFile, name: str, array: Any, compression: in
 
 
 @contextmanager
-def opened_archive(stream: BinaryIO, largest_size: float = math.inf) -> Generator[zipfile.ZipFile]:
+def opened_archive(stream: BinaryIO, kind: str = "npz", largest_size: float = math.inf) -> Generator[zipfile.ZipFile]:
     """A zip archive; whatever is wrong inside it leaves as InvalidFile.
 
     Args:
         stream: Binary file, seekable.
+        kind: What it should be, for the error.
         largest_size: Bytes that all arrays may take in memory together.
 
     Raises:
@@ -62,7 +63,7 @@ def opened_archive(stream: BinaryIO, largest_size: float = math.inf) -> Generato
     # RuntimeError is an encrypted member, NotImplementedError an unknown compression.
     except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, RuntimeError, OSError) as error:
         raise InvalidFile(
-            f"found no readable npz ({error}); expected one of rhocast: copy it again if it was"
+            f"found no readable {kind} ({error}); expected one of rhocast: copy it again if it was"
         ) from error
 
 
@@ -137,6 +138,21 @@ def structure_of(archive: zipfile.ZipFile) -> Structure:
     """
     numbers = array_of(archive, "numbers", "i", 1)
     positions, cell = array_of(archive, "positions", "f", 2), array_of(archive, "cell", "f", 2)
+    return structure_from(numbers, positions, cell, bool(array_of(archive, "is_periodic", "b", 0)))
+
+
+def structure_from(numbers: NDArray[Any], positions: NDArray[Any], cell: NDArray[Any], is_periodic: bool) -> Structure:
+    """The structure that arrays of a file make.
+
+    Args:
+        numbers: Atomic numbers, [n_atoms].
+        positions: Å, [n_atoms, 3].
+        cell: Å, one vector a row, [3, 3].
+        is_periodic: Whether the cell repeats.
+
+    Raises:
+        InvalidFile: If they do not fit one another, a number is no element's, or the cell has no volume.
+    """
     if positions.shape != (len(numbers), 3) or cell.shape != (3, 3):
         raise InvalidFile(f"found {len(numbers)} atoms, positions {positions.shape} and a cell {cell.shape}")
     if not set(numbers.tolist()) <= set(ATOMIC_NUMBERS.values()) or not np.linalg.det(cell):
@@ -144,5 +160,4 @@ def structure_of(archive: zipfile.ZipFile) -> Structure:
             f"found atomic numbers from {numbers.min()} to {numbers.max()} and a cell of volume "
             f"{abs(np.linalg.det(cell)):g}; expected numbers from 1 to {len(ATOMIC_NUMBERS)} and a cell of some volume"
         )
-    is_periodic = bool(array_of(archive, "is_periodic", "b", 0))
     return Structure(numbers, positions, cell, is_periodic)

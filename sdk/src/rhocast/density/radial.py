@@ -1,6 +1,7 @@
 """Radial functions as cubics in intervals of one length, without scipy."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -64,18 +65,27 @@ class RadialCubic:
         radii = self.spacing * (np.arange(len(self.values) - 1)[:, None] + (nodes + 1) / 2)
         return float(2 * np.pi * self.spacing * np.sum(weights * self(radii) * radii**2))
 
+    @cached_property
+    def _coefficients(self) -> FloatArray:
+        """Coefficients of 1, u, u² and u³ in each interval, u from 0 to 1, [4, n_knots]; zero from the last knot on."""
+        rise, slopes = np.diff(self.values), self.slopes * self.spacing
+        coefficients = np.zeros((4, len(self.values)))
+        coefficients[0, :-1] = self.values[:-1]
+        coefficients[1, :-1] = slopes[:-1]
+        coefficients[2, :-1] = 3 * rise - 2 * slopes[:-1] - slopes[1:]
+        coefficients[3, :-1] = slopes[:-1] + slopes[1:] - 2 * rise
+        return coefficients
+
     def __call__(self, distance: FloatArray) -> FloatArray:
         """The function at some distances in Å, of any shape."""
-        scaled = distance / self.spacing
-        is_inside = scaled < len(self.values) - 1
-        result = np.zeros(scaled.shape)
-        inner = scaled[is_inside]
-        index = inner.astype(np.int64)
-        u = inner - index
-        f0, f1 = self.values[index], self.values[index + 1]
-        s0, s1 = self.slopes[index] * self.spacing, self.slopes[index + 1] * self.spacing
-        rise = f1 - f0
-        result[is_inside] = f0 + u * (s0 + u * (3 * rise - 2 * s0 - s1 + u * (s0 + s1 - 2 * rise)))
+        u = np.minimum(distance / self.spacing, len(self.values) - 1)
+        index = u.astype(np.int64)
+        u -= index
+        constant, linear, quadratic, cubic = self._coefficients
+        result = cubic.take(index)
+        for coefficient in (quadratic, linear, constant):  # in place: what it takes is passes over memory
+            result *= u
+            result += coefficient.take(index)
         return result
 
 

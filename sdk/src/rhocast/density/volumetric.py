@@ -90,8 +90,8 @@ class Density:
         """This density in a file, which appears whole or not at all.
 
         Args:
-            path: Where to write. CHGCAR* and *.vasp, CHG*, *.cube and *.npz say their format.
-            format: chgcar, chg, cube or npz, where the name does not say it.
+            path: Where to write. CHGCAR* and *.vasp, CHG*, *.cube, *.npz and *.zarr.zip say their format.
+            format: chgcar, chg, cube, npz or zarr, where the name does not say it.
 
         Raises:
             UnsupportedFormat: If neither the name nor `format` is one of these.
@@ -107,8 +107,8 @@ class Density:
         """The density in a file.
 
         Args:
-            path: The file. CHGCAR* and *.vasp, CHG*, *.cube and *.npz say their format.
-            format: chgcar, chg, cube or npz, where the name does not say it.
+            path: The file. CHGCAR* and *.vasp, CHG*, *.cube, *.npz and *.zarr.zip say their format.
+            format: chgcar, chg, cube, npz or zarr, where the name does not say it.
 
         Raises:
             UnsupportedFormat: If neither the name nor `format` is one of these.

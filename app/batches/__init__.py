@@ -1,0 +1,1 @@
+"""Batches: what was sent is unpacked in a sandbox, then expanded into jobs by a process of its own."""

@@ -1,0 +1,89 @@
+"""How far many jobs are, in brief."""
+
+import pytest
+
+from jobs import transport
+from jobs.ledger import End, Ledger
+from jobs.records import Failure, Standing
+from rhocast.schemas import JobStatus, Priority
+from tests.jobs.builders import job, order, ticket
+
+QUEUED, RUNNING = JobStatus.QUEUED, JobStatus.RUNNING
+
+
+def message_of(ledger: Ledger, key: str) -> str:
+    return ledger.client.hget(f"{ledger.settings.namespace}:task:{key}", "message").decode()
+
+
+def claim(ledger: Ledger, key: str, model: str = "m") -> None:
+    message = message_of(ledger, key)
+    ledger.client.lrem(f"{ledger.transport.namespace}:{model}.interactive", 1, message)
+    ledger.claim([ticket(key, message)], "worker", is_shared=False)
+
+
+def test_places_are_counted_from_the_next_to_be_taken(ledger: Ledger) -> None:
+    ids = [ledger.submit(job(order(key)), [order(key)]) for key in ("k1", "k2", "k3")]
+    assert [ledger.standings(ids)[one].position for one in ids] == [1, 2, 3]
+    claim(ledger, "k1")
+    found = ledger.standings(ids)
+    assert found == {
+        ids[0]: Standing(status=RUNNING),
+        ids[1]: Standing(status=QUEUED, position=1),
+        ids[2]: Standing(status=QUEUED, position=2),
+    }
+
+
+def test_a_job_of_two_models_has_the_place_of_the_later_task(ledger: Ledger) -> None:
+    ledger.submit(job(order("k0", "n")), [order("k0", "n")])
+    orders = [order("k1", "m"), order("k2", "n")]
+    job_id = ledger.submit(job(*orders), orders)
+    assert ledger.standings([job_id])[job_id] == Standing(status=QUEUED, position=2)
+    claim(ledger, "k1")
+    assert ledger.standings([job_id])[job_id] == Standing(status=RUNNING)
+
+
+def test_each_priority_has_a_queue_of_its_own(ledger: Ledger) -> None:
+    bulk = [ledger.submit(job(order(key), priority=Priority.BULK), [order(key)]) for key in ("k1", "k2")]
+    urgent = ledger.submit(job(order("k3")), [order("k3")])
+    assert ledger.standings([urgent])[urgent].position == 1
+    assert ledger.standings(bulk)[bulk[1]].position == 2
+
+
+def test_a_place_far_back_and_one_in_a_worker_s_hand_are_not_told(ledger: Ledger, monkeypatch) -> None:
+    monkeypatch.setattr(transport, "_COUNTED_PLACES", 2)
+    ids = [ledger.submit(job(order(key)), [order(key)]) for key in ("k1", "k2", "k3")]
+    ledger.client.lpop(f"{ledger.transport.namespace}:m.interactive")
+    assert [ledger.standings(ids)[one].position for one in ids] == [None, 1, 2]
+    monkeypatch.setattr(transport, "_COUNTED_PLACES", 1)
+    assert [ledger.standings(ids)[one].position for one in ids] == [None, 1, None]
+
+
+def test_ends_are_told_as_the_whole_job_tells_them(ledger: Ledger) -> None:
+    ids = [ledger.submit(job(order(key)), [order(key)]) for key in ("k1", "k2", "k3", "k4")]
+    ledger.finish([End("k1", 0.1, result={}), End("k2", 0.1, error=Failure(code="X", detail="why"))])
+    ledger.cancel(ids[2])
+    ledger.finish([End("k4", 0.1, result={})])
+    ledger.forget("k4")
+    found = ledger.standings([*ids, "nobody"])
+    assert {one: standing.status for one, standing in found.items()} == {one: ledger.view(one).status for one in ids}
+    assert [found[one].status for one in ids] == ["succeeded", "failed", "cancelled", "expired"]
+
+
+def test_of_nothing_there_is_nothing_to_tell(ledger: Ledger) -> None:
+    assert ledger.standings([]) == {}
+
+
+@pytest.mark.parametrize("step", ["start", "end", "cancellation"])
+def test_every_step_of_a_job_is_noticed(ledger: Ledger, step: str) -> None:
+    job_id = ledger.submit(job(order()), [order()])
+    with ledger.client.pubsub() as feed:
+        feed.subscribe(ledger.channel)
+        assert feed.get_message(timeout=5)["type"] == "subscribe"
+        if step == "cancellation":
+            ledger.cancel(job_id)
+        elif step == "start":
+            claim(ledger, "k1")
+        else:
+            ledger.finish([End("k1", 0.1, result={})])
+        notice = feed.get_message(timeout=5)
+    assert notice["data"].decode() == (job_id if step == "cancellation" else "k1")

@@ -1,0 +1,287 @@
+r"""Calibration: what makes a model say how far its densities are expected to be from the reference.
+
+The mixture of `models.uncertainty` is fitted on the atoms that a network has learned from; how errors follow from it,
+on structures that were held out. An atom's error is its Hirshfeld share, e_i = ∫ w_i |Δρ|, with w_i the part of the
+free atom in the promolecule: the shares of a structure add up to its error.
+"""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from math import ceil
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture
+from sklearn.model_selection import GroupKFold
+
+from models.checkpoint import Checkpoint
+from models.density.orbital.config import OrbitalConfig
+from models.density.orbital.model import GAUGE, OrbitalField, centres_of, products_of, traits_of
+from models.density.orbital.network import Expansion, OrbitalNetwork, overlap_graph
+from models.density.promolecule import Promolecule
+from models.graph import batched_graph
+from models.neighbours import neighbours_of
+from models.uncertainty import AtomTraits, Calibration, Gauge, Learned, Mixture
+from rhocast.structure import Structure
+from training.assembly import chosen_samples
+from training.config import TrainingConfig
+from training.dataset import DATA, Sample, covered, samples
+
+FloatArray = NDArray[np.float64]
+
+COVERAGE = 0.9
+"""Share of structures whose error shall be below the upper bound."""
+
+FAMILIAR = 0.95
+"""Share of held-out structures all of whose atoms shall be familiar."""
+
+KEPT_VARIANCE = 0.99
+ATOMS_PER_DIRECTION = 50
+"""Directions of the features hold this part of their variance, and there are so many atoms for each at least."""
+
+FLOOR_OF_COVARIANCE = 0.01
+"""Of each direction's variance: atoms that are equal by symmetry would make a component without any width."""
+
+MOST_COMPONENTS = 10
+MOST_FOLDS = 4
+ATOMS_OF_AN_OFFSET = 20
+"""Atoms of an element whose own mean counts as much as that of all elements."""
+
+SMALLEST_ERROR = 1e-6
+"""Electrons; errors are compared in their logarithms."""
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One structure with what is known of its error.
+
+    Attributes:
+        traits: Of its atoms.
+        errors: ∫ w_i |Δρ| of each atom in electrons, [n_atoms].
+        n_electrons: Valence electrons.
+        group: What is never divided when some are left out.
+    """
+
+    traits: AtomTraits
+    errors: FloatArray
+    n_electrons: float
+    group: str
+
+    @classmethod
+    def of(cls, network: OrbitalNetwork, sample: Sample, promolecule: Promolecule) -> "Case":
+        """The case of a sample that has no other elements than the network."""
+        structure, points = sample.structure, sample.points
+        expansion, floor = _expansion(network, structure), promolecule.fields([structure])[0]
+        field = OrbitalField(structure, floor, centres_of(expansion, 0), products_of(expansion, 0))
+        missed = sample.weights * np.abs(field.at_points(points) - sample.density)
+        shares = hirshfeld_shares(structure, points, promolecule)
+        return cls(traits_of(expansion, [floor]), shares @ missed, sample.n_electrons, sample.group)
+
+    @property
+    def nmae(self) -> float:
+        return float(self.errors.sum()) / self.n_electrons
+
+
+def hirshfeld_shares(structure: Structure, points: FloatArray, promolecule: Promolecule) -> FloatArray:
+    """Part of each free atom in the promolecule at some points, equal where no atom reaches, [n_atoms, n_points].
+
+    Args:
+        structure: The atoms.
+        points: Cartesian positions in Å, [n_points, 3].
+        promolecule: Where the free atoms come from.
+    """
+    numbers, positions = structure.numbers, structure.positions
+    alone = [
+        replace(structure, numbers=numbers[[atom]], positions=positions[[atom]]) for atom in range(structure.n_atoms)
+    ]
+    densities = np.array([field.at_points(points) for field in promolecule.fields(alone)])
+    together = densities.sum(0)
+    equal = np.full_like(densities, 1 / structure.n_atoms)
+    return np.divide(densities, together, out=equal, where=together > 0)
+
+
+def fit_mixture(features: FloatArray, groups: Sequence[str]) -> Mixture:
+    """The mixture of some atoms, with the number of components that gives groups left out the largest likelihood.
+
+    Not by the BIC of all: atoms of one structure are alike, often equal, and it takes them for so many witnesses.
+
+    Args:
+        features: [n_atoms, n_features].
+        groups: Group of each atom, [n_atoms].
+    """
+    centre = features.mean(0)
+    _, sizes, axes = np.linalg.svd(features - centre, full_matrices=False)
+    held = np.cumsum(sizes**2) / max(float(np.sum(sizes**2)), np.finfo(float).tiny)
+    n_kept = max(1, min(int(np.searchsorted(held, KEPT_VARIANCE)) + 1, len(features) // ATOMS_PER_DIRECTION))
+    spread = np.maximum(sizes[:n_kept] / np.sqrt(len(features)), np.finfo(np.float32).eps)
+    directions = axes[:n_kept].T / spread
+    kept = (features - centre) @ directions
+    fitted = _mixture(kept, _n_components(kept, groups))
+    arrays = (centre, directions, fitted.means_, fitted.precisions_cholesky_, np.log(np.asarray(fitted.weights_)))
+    return Mixture(*(torch.from_numpy(np.ascontiguousarray(one)) for one in arrays))
+
+
+def _n_components(kept: FloatArray, groups: Sequence[str]) -> int:
+    n_folds = min(MOST_FOLDS, len(set(groups)))
+    if n_folds < 2:
+        return 1
+    folds = list(GroupKFold(n_folds).split(kept, groups=groups))
+    most = min(MOST_COMPONENTS, *(len(learned) for learned, _ in folds))
+    likelihoods = [
+        sum(_mixture(kept[learned], n).score_samples(kept[left_out]).sum() for learned, left_out in folds)
+        for n in range(1, most + 1)
+    ]
+    return int(np.argmax(likelihoods)) + 1
+
+
+def _mixture(kept: FloatArray, n_components: int) -> GaussianMixture:
+    mixture = GaussianMixture(n_components, reg_covar=FLOOR_OF_COVARIANCE, random_state=0, max_iter=500)
+    with warnings.catch_warnings():
+        # Fewer different atoms than components: the likelihood of those left out speaks against so many.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return mixture.fit(kept)
+
+
+def learned_from(traits: Sequence[AtomTraits], groups: Sequence[str], n_species: int) -> Learned:
+    """The surroundings of some structures.
+
+    Args:
+        traits: Of the atoms of each.
+        groups: Group of each.
+        n_species: Elements of the model.
+    """
+    features = np.concatenate([one.features.double().numpy() for one in traits])
+    mixture = fit_mixture(features, [group for one, group in zip(traits, groups, strict=True) for _ in one.species])
+    species, crowding = torch.cat([one.species for one in traits]), torch.cat([one.crowding for one in traits])
+    index = species[:, None].expand_as(crowding)
+    nothing = torch.full((n_species, crowding.shape[1]), torch.inf, dtype=torch.float64)
+    lowest = nothing.scatter_reduce(0, index, crowding, "amin")
+    return Learned(mixture, lowest, (-nothing).scatter_reduce(0, index, crowding, "amax"))
+
+
+def fit_gauge(learned: Learned, cases: Sequence[Case]) -> Gauge:
+    """The gauge: ln e by least squares, and its bound from what every group shows when it is left out.
+
+    Args:
+        learned: Surroundings that the network has learned from.
+        cases: Held-out structures.
+    """
+    gauge = _without_bound(learned, cases)
+    factor = conformal_quantile(held_out_ratios(learned, cases), COVERAGE)
+    return replace(gauge, calibration=replace(gauge.calibration, factor=factor))
+
+
+def held_out_ratios(learned: Learned, cases: Sequence[Case]) -> list[float]:
+    """NMAE of each structure over what the others say of it, its own group left out; empty if there is one group.
+
+    Args:
+        learned: Surroundings that the network has learned from.
+        cases: Held-out structures.
+    """
+    groups = sorted({case.group for case in cases})
+    ratios: list[float] = []
+    for group in groups if len(groups) > 1 else []:
+        gauge = _without_bound(learned, [case for case in cases if case.group != group])
+        ratios += [case.nmae / expected_nmae(gauge, case) for case in cases if case.group == group]
+    return ratios
+
+
+def expected_nmae(gauge: Gauge, case: Case) -> float:
+    """Expected NMAE, of a structure with unfamiliar atoms too."""
+    return float(gauge.errors(case.traits)[0].sum()) / case.n_electrons
+
+
+def conformal_quantile(scores: Sequence[float], coverage: float) -> float | None:
+    """What a further score does not exceed with this probability at least, if all are exchangeable; None if too few.
+
+    The ⌈(n + 1) c⌉-th smallest of n (Vovk, Gammerman, Shafer, *Algorithmic Learning in a Random World*, 2005).
+
+    Args:
+        scores: Scores of n structures.
+        coverage: c.
+    """
+    place = ceil((len(scores) + 1) * coverage)
+    return sorted(scores)[place - 1] if place <= len(scores) else None
+
+
+def _without_bound(learned: Learned, cases: Sequence[Case]) -> Gauge:
+    likelihoods = [learned.mixture.negative_log_likelihoods(case.traits.features) for case in cases]
+    familiar = _rarely_exceeded([float(one.max()) for one in likelihoods])
+    excesses = torch.stack([learned.excesses(case.traits).amax(0) for case in cases])
+    margins = torch.tensor([_rarely_exceeded(one.tolist()) for one in excesses.T], dtype=torch.float64)
+    seen = torch.cat(likelihoods).clamp(max=familiar).numpy()
+    slope, offsets = _relation(seen, cases, len(learned.lowest))
+    calibration = Calibration(slope, familiar, None, COVERAGE, len(cases))
+    gauge = Gauge(learned, torch.from_numpy(offsets), margins, calibration)
+    # Logarithms give a typical error; the expected one is the mean's.
+    missing = sum(case.nmae for case in cases) / sum(expected_nmae(gauge, case) for case in cases)
+    return replace(gauge, offsets=gauge.offsets + np.log(missing))
+
+
+def _rarely_exceeded(worst: Sequence[float]) -> float:
+    """What the worst atom of a familiar structure does not exceed; the largest, if structures are few."""
+    found = conformal_quantile(worst, FAMILIAR)
+    return max(worst) if found is None else found
+
+
+def _relation(seen: FloatArray, cases: Sequence[Case], n_species: int) -> tuple[float, FloatArray]:
+    """s, and a of each element: its own as far as it has atoms, else the common one."""
+    amplitudes = np.concatenate([case.traits.amplitudes.numpy() for case in cases])
+    errors = np.concatenate([case.errors for case in cases])
+    species = np.concatenate([case.traits.species.numpy() for case in cases])
+    relative = np.log(np.maximum(errors, SMALLEST_ERROR) / amplitudes)
+    variance = float(seen.var())
+    # Never falling: what is less familiar is not for that reason better known.
+    slope = max(0.0, float(np.mean((seen - seen.mean()) * relative)) / variance) if variance else 0.0
+    left = relative - slope * seen
+    n_atoms, sums = (np.bincount(species, one, n_species) for one in (None, left - left.mean()))
+    return slope, left.mean() + sums / (n_atoms + ATOMS_OF_AN_OFFSET)
+
+
+def calibrated(checkpoint: Checkpoint, config: TrainingConfig, data: Path = DATA) -> Checkpoint:
+    """The same weights with a gauge of their own: mixture from the training split, errors from the validation split.
+
+    Args:
+        checkpoint: Weights of an orbital model, with a gauge or without.
+        config: What they were trained with.
+        data: Folder of reference data.
+
+    Raises:
+        NoData: If there is no structure to learn or to calibrate from.
+    """
+    network = OrbitalNetwork(OrbitalConfig.from_dict(checkpoint.config["model"]))
+    weights = checkpoint.outside(GAUGE)
+    network.load_state_dict(weights)
+    elements = network.config.trunk.elements
+    there = chosen_samples(samples(config.sets, "train", data), config.n_training, config.schedule.seed)
+    held_out = covered(samples(config.sets, "validation", data), elements)
+    gauge = fit_gauge(surroundings_of(network, there), cases_of(network, held_out))
+    tensors = {f"{GAUGE}.{name}": tensor for name, tensor in gauge.tensors().items()}
+    return Checkpoint({**checkpoint.config, GAUGE: asdict(gauge.calibration)}, weights | tensors)
+
+
+def surroundings_of(network: OrbitalNetwork, there: Sequence[Sample]) -> Learned:
+    """The surroundings in some samples that a network has learned from."""
+    promolecule = Promolecule()
+    traits = [
+        traits_of(_expansion(network, sample.structure), promolecule.fields([sample.structure])) for sample in there
+    ]
+    return learned_from(traits, [sample.group for sample in there], len(network.config.trunk.elements))
+
+
+def cases_of(network: OrbitalNetwork, held_out: Sequence[Sample]) -> list[Case]:
+    """The cases of some samples."""
+    promolecule = Promolecule()
+    return [Case.of(network, sample, promolecule) for sample in held_out]
+
+
+def _expansion(network: OrbitalNetwork, structure: Structure) -> Expansion:
+    config = network.config
+    neighbours = [neighbours_of(structure, config.trunk.cutoff)]
+    graph = batched_graph([structure], neighbours, config.trunk.elements)
+    with torch.no_grad():
+        return network(graph, overlap_graph([structure], config))
