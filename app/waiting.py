@@ -55,7 +55,8 @@ class Watch:
             seconds: Longest wait, on a clock that does not jump.
         """
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._news.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._news.wait()
         was_set = self._news.is_set()
         if not self.is_over:
             self._news.clear()
@@ -87,6 +88,7 @@ class Waiter:
         self._marked: set[str] = set()
         self._is_marked = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
+        self._is_ending = False
 
     def start(self) -> None:
         """Starts to listen; to be called in the event loop."""
@@ -98,7 +100,8 @@ class Waiter:
         await asyncio.gather(*self._loops, return_exceptions=True)
 
     def end_watches(self) -> None:
-        """Lets everybody who waits go: the service stops."""
+        """Lets everybody who waits go, also who comes before the door is closed: the service stops."""
+        self._is_ending = True
         for watch in self._all():
             watch.end()
 
@@ -114,6 +117,8 @@ class Waiter:
         for name in names:
             self._watches[name].add(watch)
         self._mark({job_id})
+        if self._is_ending:
+            watch.end()
         try:
             yield watch
         finally:
@@ -151,7 +156,9 @@ class Waiter:
         due: list[str] = []
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._is_marked.wait(), 0 if due else look_anyway - time.monotonic())
+                # Not wait_for: before Python 3.12 it loses the cancellation that comes together with the event.
+                async with asyncio.timeout(0 if due else look_anyway - time.monotonic()):
+                    await self._is_marked.wait()
             if time.monotonic() >= look_anyway:
                 due = list({watch.job_id for watch in self._all()})
                 look_anyway = time.monotonic() + _LOOK_ANYWAY_SECONDS

@@ -62,8 +62,8 @@ class ExpectedError:
         upper: NMAE that is not exceeded in `coverage` of structures like those that it was calibrated on; None if the
             value is, or if those were too few to say.
         coverage: Nominal share of structures below `upper`.
-        per_atom: Expected ∫|Δρ| in each atom's Hirshfeld share in electrons, [n_atoms]; of an unfamiliar atom a lower
-            estimate.
+        per_atom: Expected ∫|Δρ| in each atom's Hirshfeld share in electrons, [n_atoms]; not calibrated for an
+            unfamiliar atom.
         unfamiliar: Whether an atom's surroundings are unlike any that the model has learned from, [n_atoms].
     """
 

@@ -148,12 +148,19 @@ class Gauge:
     def errors(self, traits: AtomTraits) -> tuple[Tensor, Tensor]:
         """e in electrons, float64, and whether an atom is unfamiliar, [n_atoms] each."""
         likelihoods = self.learned.mixture.negative_log_likelihoods(traits.features)
+        has_familiar_features = likelihoods <= self.calibration.familiar
+        has_familiar_crowding = (self.learned.excesses(traits) <= self.margins).all(1)
+        return self.electrons(traits, likelihoods), ~(has_familiar_features & has_familiar_crowding)
+
+    def electrons(self, traits: AtomTraits, likelihoods: Tensor) -> Tensor:
+        """e in electrons, [n_atoms].
+
+        Args:
+            traits: Of some atoms.
+            likelihoods: u of their features, [n_atoms].
+        """
         seen = likelihoods.clamp(max=self.calibration.familiar)
-        exponents = self.offsets[traits.species] + self.calibration.slope * seen
-        is_familiar = (likelihoods <= self.calibration.familiar) & (self.learned.excesses(traits) <= self.margins).all(
-            1
-        )
-        return traits.amplitudes * torch.exp(exponents), ~is_familiar
+        return traits.amplitudes * torch.exp(self.offsets[traits.species] + self.calibration.slope * seen)
 
     def expected_error(self, traits: AtomTraits, n_electrons: float) -> ExpectedError:
         """The error of one structure.

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import GroupKFold
+from torch import Tensor
 
 from models.checkpoint import Checkpoint
 from models.density.orbital.config import OrbitalConfig
@@ -29,7 +30,7 @@ from models.uncertainty import AtomTraits, Calibration, Gauge, Learned, Mixture
 from rhocast.structure import Structure
 from training.assembly import chosen_samples
 from training.config import TrainingConfig
-from training.dataset import DATA, Sample, covered, samples
+from training.dataset import DATA, NoData, Sample, covered, samples
 
 FloatArray = NDArray[np.float64]
 
@@ -140,6 +141,7 @@ def _n_components(kept: FloatArray, groups: Sequence[str]) -> int:
 
 def _mixture(kept: FloatArray, n_components: int) -> GaussianMixture:
     mixture = GaussianMixture(n_components, reg_covar=FLOOR_OF_COVARIANCE, random_state=0, max_iter=500)
+    kept = kept if len(kept) > 1 else np.repeat(kept, 2, axis=0)  # the library refuses a single sample
     with warnings.catch_warnings():
         # Fewer different atoms than components: the likelihood of those left out speaks against so many.
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -163,6 +165,31 @@ def learned_from(traits: Sequence[AtomTraits], groups: Sequence[str], n_species:
     return Learned(mixture, lowest, (-nothing).scatter_reduce(0, index, crowding, "amax"))
 
 
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """A case as something learned sees it: what does not change with the calibration.
+
+    Attributes:
+        case: The case.
+        likelihoods: u of its atoms, [n_atoms].
+        worst: Largest u, and largest excesses of crowding, [3].
+    """
+
+    case: Case
+    likelihoods: Tensor
+    worst: tuple[float, ...]
+
+    @classmethod
+    def of(cls, learned: Learned, case: Case) -> "_Seen":
+        likelihoods = learned.mixture.negative_log_likelihoods(case.traits.features)
+        excesses = learned.excesses(case.traits).amax(0).tolist()
+        return cls(case, likelihoods, (float(likelihoods.max()), *excesses))
+
+    def expected_nmae(self, gauge: Gauge) -> float:
+        """Also of a structure with unfamiliar atoms."""
+        return float(gauge.electrons(self.case.traits, self.likelihoods).sum()) / self.case.n_electrons
+
+
 def fit_gauge(learned: Learned, cases: Sequence[Case]) -> Gauge:
     """The gauge: ln e by least squares, and its bound from what every group shows when it is left out.
 
@@ -170,29 +197,20 @@ def fit_gauge(learned: Learned, cases: Sequence[Case]) -> Gauge:
         learned: Surroundings that the network has learned from.
         cases: Held-out structures.
     """
-    gauge = _without_bound(learned, cases)
-    factor = conformal_quantile(held_out_ratios(learned, cases), COVERAGE)
+    seen = [_Seen.of(learned, case) for case in cases]
+    gauge = _without_bound(learned, seen)
+    factor = conformal_quantile(_held_out_ratios(learned, seen), COVERAGE)
     return replace(gauge, calibration=replace(gauge.calibration, factor=factor))
 
 
-def held_out_ratios(learned: Learned, cases: Sequence[Case]) -> list[float]:
-    """NMAE of each structure over what the others say of it, its own group left out; empty if there is one group.
-
-    Args:
-        learned: Surroundings that the network has learned from.
-        cases: Held-out structures.
-    """
-    groups = sorted({case.group for case in cases})
+def _held_out_ratios(learned: Learned, seen: Sequence[_Seen]) -> list[float]:
+    """NMAE of each structure over what the others say of it, its own group left out; empty if there is one group."""
+    groups = sorted({one.case.group for one in seen})
     ratios: list[float] = []
     for group in groups if len(groups) > 1 else []:
-        gauge = _without_bound(learned, [case for case in cases if case.group != group])
-        ratios += [case.nmae / expected_nmae(gauge, case) for case in cases if case.group == group]
+        gauge = _without_bound(learned, [one for one in seen if one.case.group != group])
+        ratios += [one.case.nmae / one.expected_nmae(gauge) for one in seen if one.case.group == group]
     return ratios
-
-
-def expected_nmae(gauge: Gauge, case: Case) -> float:
-    """Expected NMAE, of a structure with unfamiliar atoms too."""
-    return float(gauge.errors(case.traits)[0].sum()) / case.n_electrons
 
 
 def conformal_quantile(scores: Sequence[float], coverage: float) -> float | None:
@@ -208,17 +226,13 @@ def conformal_quantile(scores: Sequence[float], coverage: float) -> float | None
     return sorted(scores)[place - 1] if place <= len(scores) else None
 
 
-def _without_bound(learned: Learned, cases: Sequence[Case]) -> Gauge:
-    likelihoods = [learned.mixture.negative_log_likelihoods(case.traits.features) for case in cases]
-    familiar = _rarely_exceeded([float(one.max()) for one in likelihoods])
-    excesses = torch.stack([learned.excesses(case.traits).amax(0) for case in cases])
-    margins = torch.tensor([_rarely_exceeded(one.tolist()) for one in excesses.T], dtype=torch.float64)
-    seen = torch.cat(likelihoods).clamp(max=familiar).numpy()
-    slope, offsets = _relation(seen, cases, len(learned.lowest))
-    calibration = Calibration(slope, familiar, None, COVERAGE, len(cases))
-    gauge = Gauge(learned, torch.from_numpy(offsets), margins, calibration)
+def _without_bound(learned: Learned, seen: Sequence[_Seen]) -> Gauge:
+    familiar, *margins = (_rarely_exceeded(worst) for worst in zip(*(one.worst for one in seen), strict=True))
+    slope, offsets = _relation(seen, familiar, len(learned.lowest))
+    calibration = Calibration(slope, familiar, None, COVERAGE, len(seen))
+    gauge = Gauge(learned, torch.from_numpy(offsets), torch.tensor(margins, dtype=torch.float64), calibration)
     # Logarithms give a typical error; the expected one is the mean's.
-    missing = sum(case.nmae for case in cases) / sum(expected_nmae(gauge, case) for case in cases)
+    missing = sum(one.case.nmae for one in seen) / sum(one.expected_nmae(gauge) for one in seen)
     return replace(gauge, offsets=gauge.offsets + np.log(missing))
 
 
@@ -228,16 +242,18 @@ def _rarely_exceeded(worst: Sequence[float]) -> float:
     return max(worst) if found is None else found
 
 
-def _relation(seen: FloatArray, cases: Sequence[Case], n_species: int) -> tuple[float, FloatArray]:
+def _relation(seen: Sequence[_Seen], familiar: float, n_species: int) -> tuple[float, FloatArray]:
     """s, and a of each element: its own as far as it has atoms, else the common one."""
-    amplitudes = np.concatenate([case.traits.amplitudes.numpy() for case in cases])
-    errors = np.concatenate([case.errors for case in cases])
-    species = np.concatenate([case.traits.species.numpy() for case in cases])
+    likelihoods = np.concatenate([one.likelihoods.numpy() for one in seen]).clip(max=familiar)
+    amplitudes = np.concatenate([one.case.traits.amplitudes.numpy() for one in seen])
+    errors = np.concatenate([one.case.errors for one in seen])
+    species = np.concatenate([one.case.traits.species.numpy() for one in seen])
     relative = np.log(np.maximum(errors, SMALLEST_ERROR) / amplitudes)
-    variance = float(seen.var())
+    variance = float(likelihoods.var())
     # Never falling: what is less familiar is not for that reason better known.
-    slope = max(0.0, float(np.mean((seen - seen.mean()) * relative)) / variance) if variance else 0.0
-    left = relative - slope * seen
+    common = float(np.mean((likelihoods - likelihoods.mean()) * relative))
+    slope = max(0.0, common / variance) if variance else 0.0
+    left = relative - slope * likelihoods
     n_atoms, sums = (np.bincount(species, one, n_species) for one in (None, left - left.mean()))
     return slope, left.mean() + sums / (n_atoms + ATOMS_OF_AN_OFFSET)
 
@@ -259,6 +275,8 @@ def calibrated(checkpoint: Checkpoint, config: TrainingConfig, data: Path = DATA
     elements = network.config.trunk.elements
     there = chosen_samples(samples(config.sets, "train", data), config.n_training, config.schedule.seed)
     held_out = covered(samples(config.sets, "validation", data), elements)
+    if not held_out:
+        raise NoData(f"found no validation structure of {', '.join(config.sets)} to calibrate on; make more data")
     gauge = fit_gauge(surroundings_of(network, there), cases_of(network, held_out))
     tensors = {f"{GAUGE}.{name}": tensor for name, tensor in gauge.tensors().items()}
     return Checkpoint({**checkpoint.config, GAUGE: asdict(gauge.calibration)}, weights | tensors)

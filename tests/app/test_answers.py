@@ -92,6 +92,40 @@ def test_a_coarse_grid_is_flagged_after_the_other_warnings(answers):
     assert answers.job(view_of(TaskStatus.SUCCEEDED, RESULT | {"scale_factor": 1.0001})).warnings == ["mind the gap"]
 
 
+UNCERTAIN = {"value": 0.01, "upper": 0.02, "coverage": 0.9, "per_atom": [0.1, 0.04], "unfamiliar": []}
+
+
+def test_an_expected_error_comes_in_the_order_sent(answers):
+    job = answers.job(view_of(TaskStatus.SUCCEEDED, RESULT | {"scale_factor": 1.0, "uncertainty": UNCERTAIN}))
+    found = job.result.density.uncertainty
+    assert (found.value, found.upper, found.coverage, found.reason) == (0.01, 0.02, 0.9, None)
+    assert found.per_atom == [0.04, 0.1]
+    assert found.unfamiliar_atoms == []
+    assert job.warnings == ["mind the gap"]
+
+
+def test_unfamiliar_atoms_are_named_by_the_places_sent(answers):
+    unknown = UNCERTAIN | {"value": None, "upper": None, "unfamiliar": [0]}
+    view = view_of(TaskStatus.SUCCEEDED, RESULT | {"scale_factor": 1.0, "uncertainty": unknown})
+    for job in (answers.job(view), answers.job(view, with_result=False)):
+        _, line = job.warnings
+        assert line == (
+            "the surroundings of 1 of 2 atoms are unlike any that promolecule learned from, so nobody knows the error "
+            "there (places 1, counted from 0): look at the structure, compare with model promolecule, or run DFT"
+        )
+    found = answers.job(view).result.density.uncertainty
+    assert found.unfamiliar_atoms == [1]
+    assert found.reason == "the surroundings of 1 of 2 atoms are unlike any that the model learned from"
+
+
+def test_a_warning_names_ten_atoms_at_most(answers):
+    view = view_of(TaskStatus.SUCCEEDED, RESULT | {"uncertainty": UNCERTAIN | {"unfamiliar": list(range(12))}})
+    moved = view.record.model_copy(update={"order": list(range(12))})
+    line = answers.job(view.model_copy(update={"record": moved}), with_result=False).warnings[-1]
+    assert "of 12 of 12 atoms" in line
+    assert "(places 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more, counted from 0)" in line
+
+
 def test_valence_electrons_are_those_of_this_structure():
     assert provenance(INFO, SALT, "v").valence_electrons == {"Cl": 7, "Na": 7}
     potential = ModelInfo(

@@ -202,6 +202,19 @@ def test_who_waits_is_let_go_when_the_service_stops(waiter, ledger):
     listening(waiter)(conversation)
 
 
+def test_who_comes_while_the_service_stops_does_not_wait_either(waiter, ledger):
+    """A listener that was let go asks again at once, and the door may still be open."""
+    job_id = ledger.submit(job(order()), [order()])
+
+    async def conversation() -> None:
+        waiter.end_watches()
+        with waiter.watch(job_id, ["k1"]) as watch:
+            async with asyncio.timeout(1):
+                await watch.end_of_job(60)
+
+    listening(waiter)(conversation)
+
+
 def test_a_waiter_that_never_started_stops(counting):
     asyncio.run(Waiter("unix:///nowhere", counting).stop())
 

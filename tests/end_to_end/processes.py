@@ -56,7 +56,7 @@ class Stack:
             "RHOCAST_MIN_FREE_BYTES": "0",
             **environment,
         }
-        web = ["-m", "app.web", "--port", str(self.port)]
+        web = ["-m", "app.web", "--port", str(self.port), "--grace", "60"]
         self.web = Child("web", [sys.executable, *web], self.environment)
         self.expander = Child("expander", [sys.executable, "-m", "app.batches"], self.environment)
         self.worker = Child("worker", [sys.executable, "-m", "tests.end_to_end.slow_worker"], self.environment)

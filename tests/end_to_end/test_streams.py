@@ -109,7 +109,7 @@ def test_a_web_server_that_is_told_to_stop_lets_its_streams_go(make_stack) -> No
     start = time.monotonic()
     assert stack.web.process is not None
     stack.web.process.terminate()
-    stack.web.process.wait(30)
+    stack.web.process.wait(90)
     assert time.monotonic() - start < 25
     restarted(stack)
     start_again(stack.worker)

@@ -164,6 +164,24 @@ def test_a_summary_has_what_was_wanted(server, client, job_record):
     assert summary["seconds"] == "0.25 (known before)"
 
 
+@pytest.mark.parametrize(
+    ("uncertainty", "row"),
+    [
+        ({"value": 0.0081, "upper": 0.01309, "coverage": 0.9}, "0.81 % (90 %: ≤ 1.3 %)"),
+        ({"value": 0.0081}, "0.81 %"),
+        ({"value": 0.0081, "coverage": 0.9}, "0.81 %"),
+        ({"reason": "an atom is unfamiliar", "unfamiliar_atoms": [1]}, None),
+    ],
+)
+def test_an_expected_error_is_in_the_summary(server, client, job_record, uncertainty, row):
+    record = job_record()
+    record["result"]["density"]["uncertainty"] = uncertainty
+    server.answer(record)
+    result = client.job("j1").result()
+    assert result.summary().get("expected NMAE") == row
+    assert result.uncertainty["density"].value == uncertainty.get("value")
+
+
 def test_a_density_without_counted_elements_still_has_a_summary(server, client, job_record):
     record = job_record()
     record["result"]["density"]["provenance"] = record["result"]["density"]["provenance"] | {"valence_electrons": None}

@@ -1,6 +1,7 @@
 """The command line on a set of one analytic crystal."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,13 @@ from typer.testing import CliRunner
 import training
 from models.checkpoint import Checkpoint
 from models.density.orbital.model import GAUGE, OrbitalDensity
+from models.density.orbital.network import OrbitalNetwork
 from models.weights import sha256_of
 from reference.shards import write_shard
 from tests.training.test_dataset import record
 from training.__main__ import application
 from training.config import BadConfig, TrainingConfig
-from training.dataset import samples
+from training.dataset import NoData, samples
 from training.loop import STATE
 
 CONFIG = """
@@ -113,6 +115,15 @@ def test_weights_learn_how_far_to_trust_them_and_stay_as_they_are(tmp_path, data
     found = model.fields([sample.structure])[0].expected_error()
     assert found.value > 0
     assert found.upper is None
+
+
+def test_weights_are_not_calibrated_on_structures_that_they_do_not_cover(tmp_path, data):
+    model = TrainingConfig.read(config_file(tmp_path)).model
+    other = replace(model, trunk=replace(model.trunk, elements=(3,)))
+    weights = tmp_path / "lithium.safetensors"
+    Checkpoint({"model": other.as_dict(), "about": {}}, OrbitalNetwork(other).state_dict()).write(weights)
+    with pytest.raises(NoData, match="found no validation structure of crystals to calibrate on"):
+        run("calibrate", config_file(tmp_path), weights, "--data", data)
 
 
 def test_a_weight_of_zero_is_the_default_and_leaves_no_trace(tmp_path):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from models.interface import FloatArray, GridShape, OutOfMemory, PotentialPrediction
+from models.interface import ExpectedError, FloatArray, GridShape, OutOfMemory, PotentialPrediction
 from rhocast.errors import UnsupportedByModel
 from rhocast.model_info import Cost, ModelInfo, Property
 from rhocast.structure import Structure
@@ -69,21 +69,24 @@ class Uniform:
 
     Args:
         is_broken: Whether its values are not numbers.
+        expected: What it expects of its error.
     """
 
-    def __init__(self, is_broken: bool = False) -> None:
+    def __init__(self, is_broken: bool = False, expected: ExpectedError | None = None) -> None:
         self._value = np.nan if is_broken else 1.0
+        self._expected = expected
 
     @property
     def info(self) -> ModelInfo:
         return info("uniform", Property.DENSITY)
 
     def fields(self, structures: Sequence[Structure]) -> list["UniformField"]:
-        return [UniformField(structure, self._value) for structure in structures]
+        return [UniformField(structure, self._value, self._expected) for structure in structures]
 
 
 class UniformField:
-    def __init__(self, structure: Structure, value: float) -> None:
+    def __init__(self, structure: Structure, value: float, expected: ExpectedError | None) -> None:
+        self._expected = expected
         self.n_electrons = float(structure.n_atoms)
         self._value = value * structure.n_atoms / structure.volume
 
@@ -95,3 +98,6 @@ class UniformField:
 
     def at_points(self, points: FloatArray) -> FloatArray:
         return np.full(len(points), self._value)
+
+    def expected_error(self) -> ExpectedError | None:
+        return self._expected

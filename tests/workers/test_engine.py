@@ -15,6 +15,7 @@ from jobs.ledger import Ledger
 from jobs.records import TaskInput, TaskOrder, TaskRecord, TaskStatus
 from jobs.transport import Ticket
 from models.density.promolecule import Promolecule
+from models.interface import ExpectedError
 from rhocast.density import DensityExpansion
 from rhocast.model_info import Property
 from rhocast.structure import Structure
@@ -184,6 +185,26 @@ def test_a_density_that_is_no_expansion_has_no_coefficients(ledger, artifacts, s
     one = submit(structure("H", "Si"), "uniform", (Property.DENSITY,))
     make_engine(Uniform())[0].run([one])
     assert "coefficients" not in (ended(ledger, one)[0].result or {})
+
+
+def test_an_expected_error_is_stored_in_the_order_of_the_task(ledger, submit, make_engine) -> None:
+    expected = ExpectedError(None, None, 0.9, np.array([0.0123456, 2.0]), np.array([False, True]))
+    one = submit(structure("H", "Si"), "uniform", (Property.DENSITY,))
+    make_engine(Uniform(expected=expected))[0].run([one])
+    result = ended(ledger, one)[0].result or {}
+    assert result["uncertainty"] == {
+        "value": None,
+        "upper": None,
+        "coverage": 0.9,
+        "per_atom": [0.01235, 2.0],
+        "unfamiliar": [1],
+    }
+
+
+def test_a_density_that_expects_no_error_has_none(ledger, submit, make_engine) -> None:
+    one = submit(structure("H", "Si"), "uniform", (Property.DENSITY,))
+    make_engine(Uniform())[0].run([one])
+    assert "uncertainty" not in (ended(ledger, one)[0].result or {})
 
 
 def test_a_half_written_grid_of_a_dead_worker_is_replaced(ledger, artifacts, submit, make_engine) -> None:

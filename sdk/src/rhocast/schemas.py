@@ -150,7 +150,7 @@ class Uncertainty(Schema):
     coverage: Annotated[float | None, Quantity("1", "Nominal share of such structures below `upper`")] = None
     per_atom: Annotated[
         list[float] | None,
-        Quantity("e", "Expected ∫|Δρ| in each atom's share, in the order of the atoms sent; too low if unfamiliar"),
+        Quantity("e", "Expected ∫|Δρ| in each atom's share, in the order of the atoms sent; a guess if unfamiliar"),
     ] = None
     unfamiliar_atoms: Annotated[
         list[int],
