@@ -162,8 +162,7 @@ class Batches:
         """
         found = self._found(batch_id)
         if found is None:
-            days = self._ledger.settings.job_days
-            raise BatchNotFound(f"found no batch {batch_id!r}; batches are kept for {days:g} days")
+            raise no_batch(batch_id)
         return found
 
     def _found(self, batch_id: str) -> BatchView | None:
@@ -245,3 +244,8 @@ class Batches:
         for first in range(0, len(waiting), _CHUNK):
             self._ledger.cancel_all(waiting[first : first + _CHUNK])
         self._settle(batch_id)
+
+
+def no_batch(batch_id: str) -> BatchNotFound:
+    """What is answered for a batch that does not exist, and for one of somebody else: nobody can tell which it is."""
+    return BatchNotFound(f"found no batch {batch_id!r}; expected one of yours that is still kept; see /v1/batches")

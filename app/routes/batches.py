@@ -18,7 +18,7 @@ from app.problems import documented
 from app.routes.cursors import cursor_of, moment_of
 from app.routes.predictions import MULTIPART, IdempotencyKey
 from app.services import Services, ServicesDep
-from jobs.batches import BatchRecord, BatchView
+from jobs.batches import BatchRecord, BatchView, no_batch
 from rhocast.batch_schemas import Batch, BatchPage
 from rhocast.errors import (
     ArtifactExpired,
@@ -185,7 +185,5 @@ def _seen(services: Services, caller: Caller, batch_id: str) -> BatchView:
     """A batch of the caller; that somebody else's exists is not told."""
     view = services.batches.view(batch_id)
     if not caller.sees(view.record.owner):
-        raise BatchNotFound(
-            f"found no batch {batch_id!r} of yours; expected one that this API key's name has made; see /v1/batches"
-        )
+        raise no_batch(batch_id)
     return view

@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance, unsupported_method
 
+from app.factory import create_app
 from app.openapi import served_document
 
 NEVER_WRONG = ("/charges", "/moments")
@@ -24,9 +25,15 @@ OPERATIONS = [
 pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module")
 
 
+@pytest.fixture(scope="module")
+def app(live):
+    """The application before the live worker once more: schemathesis starts and stops the one that it asks."""
+    return create_app(live.settings)
+
+
 @pytest.mark.parametrize(("path", "verb", "mode"), OPERATIONS)
-def test_every_answer_is_as_documented(live, path, verb, mode):
-    operation = schemathesis.openapi.from_asgi("/openapi.json", live.client.app)[path][verb]
+def test_every_answer_is_as_documented(app, path, verb, mode):
+    operation = schemathesis.openapi.from_asgi("/openapi.json", app)[path][verb]
 
     @settings(max_examples=25, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy(generation_mode=mode))

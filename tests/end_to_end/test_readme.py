@@ -94,7 +94,7 @@ def test_every_file_that_the_readme_names_exists() -> None:
 
 
 def test_every_target_that_the_readme_names_is_in_the_makefile() -> None:
-    targets = re.findall(r"(?:\$ |`)make (\w+)", README)
+    targets = re.findall(r"(?:\$ |`)make ([\w-]+)", README)
     makefile = (ROOT / "Makefile").read_text()
     assert {"demo", "test"} <= set(targets)
     assert [target for target in targets if f"\n{target}:" not in makefile] == []

@@ -180,7 +180,7 @@ def test_a_key_gives_the_first_batch_and_refuses_another(batches):
     assert batches.create(record("b2"), "key", "body") == "b1"
     with pytest.raises(IdempotencyConflict, match="found another request under the Idempotency-Key 'key'"):
         batches.create(record("b3"), "key", "other")
-    with pytest.raises(BatchNotFound, match="found no batch 'b3'; batches are kept for 7 days"):
+    with pytest.raises(BatchNotFound, match="found no batch 'b3'; expected one of yours that is still kept"):
         batches.view("b3")
 
 
