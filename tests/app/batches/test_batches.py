@@ -149,7 +149,7 @@ def test_what_is_not_there_is_not_found(client):
         client.get("/v1/batches/none/output"),
         client.get("/v1/batches/none/errors"),
     ):
-        refused(answer, BatchNotFound, "found no batch 'none'", "kept for 7 days")
+        refused(answer, BatchNotFound, "found no batch 'none'", "expected one of yours")
     refused(client.get("/v1/batches?cursor=x"), InvalidField, "found the cursor 'x'")
 
 
