@@ -7,18 +7,12 @@ from app.stored_density import StoredDensity
 from jobs.grids import grid_on_disk
 from rhocast.analysis_schemas import GridQuantity, PotentialFormat
 from rhocast.density import Density
-from rhocast.density.files import write_whole
+from rhocast.density.files import ENDINGS, write_whole
 from rhocast.density.potential_files import write_locpot, write_potential_cube
 from rhocast.density.zarr_archive import FULL_MANTISSA, write_zarr
 from rhocast.errors import InvalidField
 from rhocast.schemas import DENSITY_FORMATS, DownloadFormat
 
-_ENDINGS: dict[DownloadFormat, str] = {
-    "cube": ".cube",
-    "npz": ".npz",
-    "zarr": ".zarr.zip",
-    "coefficients": ".coefficients.npz",
-}
 POTENTIAL_FILE_NAMES: dict[PotentialFormat, str] = {"locpot": "LOCPOT", "cube": "potential.cube"}
 _POTENTIAL_WRITERS = {"locpot": write_locpot, "cube": write_potential_cube}
 _TEXT = "text/plain; charset=utf-8"
@@ -36,8 +30,8 @@ MEDIA_TYPES: dict[DownloadFormat | PotentialFormat, str] = {
 
 def file_name(format: DownloadFormat, quantity: GridQuantity = "density") -> str:
     """Name of a density file that says its format to every program that reads it."""
-    if format in _ENDINGS:
-        return quantity + _ENDINGS[format]
+    if format in ENDINGS:
+        return quantity + ENDINGS[format]
     return format.upper() + ("" if quantity == "density" else f"_{quantity}")
 
 

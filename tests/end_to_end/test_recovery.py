@@ -3,9 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
@@ -14,19 +12,6 @@ from tests.end_to_end.processes import LEASE_SECONDS, Stack, hydrogen, wait_unti
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
 
 N_JOBS = 400
-
-
-@pytest.fixture
-def make_stack(tmp_path: Path) -> Iterator[Callable[..., Stack]]:
-    stacks: list[Stack] = []
-
-    def make(**environment: str) -> Stack:
-        stacks.append(Stack(tmp_path, environment))
-        return stacks[-1].start()
-
-    yield make
-    for stack in stacks:
-        stack.stop()
 
 
 def assert_each_done_once(stack: Stack, ids: list[str]) -> None:

@@ -3,8 +3,6 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -18,19 +16,6 @@ from tests.end_to_end.processes import Stack, hydrogen, wait_until
 PATIENT = RetryPolicy(attempts=60, longest_pause=1.0)
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
-
-
-@pytest.fixture
-def make_stack(tmp_path: Path) -> Iterator[Callable[..., Stack]]:
-    stacks: list[Stack] = []
-
-    def make(**environment: str) -> Stack:
-        stacks.append(Stack(tmp_path, environment))
-        return stacks[-1].start()
-
-    yield make
-    for stack in stacks:
-        stack.stop()
 
 
 def url(stack: Stack) -> str:

@@ -25,6 +25,10 @@ class Stream:
     headers: Mapping[str, str]
     chunks: AsyncIterator[bytes]
 
+    async def read(self) -> Reply:
+        """All of the answer."""
+        return Reply(self.status, self.headers, b"".join([chunk async for chunk in self.chunks]))
+
 
 class AsyncTransport(Protocol):
     """What carries calls, and what passes the time between them."""
@@ -82,7 +86,7 @@ class AsyncHttpTransport:
             ConnectionFailed: If none comes.
         """
         async with self.stream(call) as reply:
-            return Reply(reply.status, reply.headers, b"".join([chunk async for chunk in reply.chunks]))
+            return await reply.read()
 
     @asynccontextmanager
     async def stream(self, call: Call) -> AsyncGenerator[Stream]:

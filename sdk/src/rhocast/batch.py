@@ -16,7 +16,7 @@ from rhocast.errors import ConnectionFailed, PredictionFailed, RhocastError, Wai
 from rhocast.inputs import structure_input, validated
 from rhocast.progress import spinner
 from rhocast.result import Result
-from rhocast.session import Session, done
+from rhocast.session import Session
 from rhocast.transport import Call
 from rhocast.wire import error_of_problem
 
@@ -152,7 +152,7 @@ class Batch:
                     "expected it to have ended in time; it goes on: pick it up again with "
                     f"Client({self._session.url!r}).batch({self.id!r})"
                 )
-            done(self._session.conversation.transport.pause(min(pause, left)))
+            self._session.pause(min(pause, left))
             pause = min(1.5 * pause, _LONGEST_PAUSE)
             self.refresh()
         yield self.counts

@@ -17,16 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from rhocast.batch_files import is_structure_file
+from rhocast.density.files import ENDINGS
 from rhocast.errors import InvalidFile
 from rhocast.schemas import DownloadFormat, Problem
 
 _VERSION = 1
-_ENDINGS: dict[DownloadFormat, str] = {
-    "cube": ".cube",
-    "npz": ".npz",
-    "zarr": ".zarr.zip",
-    "coefficients": ".coefficients.npz",
-}
 
 
 @dataclass(frozen=True)
@@ -183,7 +178,7 @@ class BatchFolder:
         whole = self.path / name
         if format in ("chgcar", "chg"):
             return whole.with_name(f"{format.upper()}.{whole.name}")
-        return whole.with_name(whole.name + _ENDINGS[format])
+        return whole.with_name(whole.name + ENDINGS[format])
 
     def is_done(self, name: str) -> bool:
         return name in self.errors or self.answer_path(name).exists()

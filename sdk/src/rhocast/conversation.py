@@ -114,7 +114,7 @@ class Conversation:
     async def _fetched(self, call: Call, target: BinaryIO) -> Reply:
         async with self.transport.stream(call) as reply:
             if not is_success(reply.status):
-                return Reply(reply.status, reply.headers, b"".join([chunk async for chunk in reply.chunks]))
+                return await reply.read()
             target.seek(0)
             target.truncate()
             found = hashlib.sha256()

@@ -140,7 +140,7 @@ class _Listener:
         self.is_alive, self.refused = False, None
         async with self._conversation.transport.stream(job_events(self._job_id, seconds, self._last_id)) as reply:
             if not is_success(reply.status):
-                self.refused = Reply(reply.status, reply.headers, b"".join([chunk async for chunk in reply.chunks]))
+                self.refused = await reply.read()
                 return
             reader = EventReader(url)
             async for chunk in reply.chunks:

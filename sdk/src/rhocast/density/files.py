@@ -32,6 +32,9 @@ FORMATS: dict[str, FileFormat] = {
     "zarr": FileFormat(write_zarr, read_zarr, read_zarr_shape),
 }
 
+ENDINGS = {"cube": ".cube", "npz": ".npz", "zarr": ".zarr.zip", "coefficients": ".coefficients.npz"}
+"""Of names that say their format at the end; CHGCAR and CHG say it at the beginning."""
+
 _REMEDIES = {
     errno.ENOENT: "the folder does not exist; make it first",
     errno.ENOSPC: "the disk is full; free space or write elsewhere",
