@@ -9,6 +9,9 @@ BROWSER_READY := $(VENV)/.ready-browser
 
 .PHONY: help setup demo serve test browser-test check coverage openapi bench clean reference-smoke
 
+# Whole files of tests go to as many processes as there are cores, four at most, each on one thread.
+PYTEST := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
 # The DFT code (GPL) has an environment of its own: it makes reference data and no part of the product imports it.
 REFERENCE_VENV ?= .venv-reference
 REFERENCE_PYTHON := $(REFERENCE_VENV)/bin/python
@@ -53,7 +56,7 @@ check: $(READY)
 	$(BIN)/lint-imports
 
 test: check
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 browser-test: $(BROWSER_READY)
 	@command -v "$${CHROMIUM:-chromium}" || command -v chromium-browser || command -v google-chrome || \
@@ -65,7 +68,7 @@ $(BROWSER_READY): $(READY)
 	@touch $(BROWSER_READY)
 
 coverage: $(READY)
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(PYTEST) --cov --cov-report=term
 
 openapi: $(READY)
 	$(BIN)/python -m app.openapi

@@ -107,7 +107,7 @@ def test_aluminium_has_the_cells_that_the_issue_asks_for():
     assert {plan.kind for plan in aluminium.PLANS} == {"strained", "displaced", "vacancy", "liquid"}
 
 
-@pytest.mark.parametrize("plan", set(aluminium.PLANS), ids=lambda plan: f"{plan.n_sites}-{plan.kind}")
+@pytest.mark.parametrize("plan", dict.fromkeys(aluminium.PLANS), ids=lambda plan: f"{plan.n_sites}-{plan.kind}")
 def test_an_aluminium_cell_is_fcc_before_it_moves(plan):
     atoms = aluminium.cell_of(plan, 300.0, np.random.default_rng(0))
     assert len(atoms) == plan.n_sites - (plan.kind == "vacancy")
