@@ -1,4 +1,7 @@
-"""A real Chromium before the real service. `make browser-test` installs what this needs; else it is skipped."""
+"""A real Chromium before the real service. `make browser-test` installs what this needs; else it is skipped.
+
+Each file has a browser of its own: as long as one runs, its driver's event loop does, and other tests need theirs.
+"""
 
 import os
 import shutil
@@ -19,7 +22,7 @@ PATIENCE = 120_000.0
 """Milliseconds: drawing without a GPU on a busy machine is slow."""
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     """Chromium of the system, driven by playwright."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: make browser-test")
@@ -33,7 +36,7 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def stack(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The service with models that are shipped."""
     limits = {
@@ -51,7 +54,7 @@ def stack(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     stack.stop()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def url(stack: Stack) -> str:
     return f"http://127.0.0.1:{stack.port}"
 
