@@ -4,6 +4,8 @@ A pair is a grid point and a centre's image within the centre's radius. Times ar
 of several runs, so that other work on the machine counts little. The basis has random coefficients, 8 exponents from
 0.15 to 12 bohr⁻², l ≤ 4: 200 functions a centre.
 
+Where torch sees a GPU, its figures follow, in time on the clock until the device has finished.
+
 python -m benchmarks.decoder [spacing in Å]
 """
 
@@ -22,6 +24,7 @@ from torch import Tensor
 
 from benchmarks.machine import machine_line
 from models.basis.gaussian import BOHR, Orbitals
+from models.decoder.choice import OrbitalDecoder, real_space_decoder
 from models.decoder.orbital import RealSpaceDecoder
 from models.decoder.reciprocal import ReciprocalDecoder, Wavevectors
 from models.interface import GridShape
@@ -51,6 +54,13 @@ class Decoded(NamedTuple):
     def real_space(self) -> RealSpaceDecoder:
         structure = self.structure
         return RealSpaceDecoder(structure.cell, structure.is_periodic, structure.positions, self.orbitals)
+
+    def on_gpu(self, requires_grad: bool = False) -> tuple[OrbitalDecoder, Tensor]:
+        """The decoder of the GPU, and the coefficients that it decodes."""
+        structure, orbitals = self.structure, self.orbitals
+        coefficients = orbitals.coefficients.to("cuda").requires_grad_(requires_grad)
+        there = Orbitals(orbitals.exponents.to("cuda"), coefficients)
+        return real_space_decoder(structure.cell, structure.is_periodic, structure.positions, there), coefficients
 
 
 def structures() -> dict[str, Structure]:
@@ -84,6 +94,18 @@ def seconds(run: Callable[[], Any], n_runs: int) -> float:
         run()
         durations.append(time.process_time() - start)
     return min(durations)
+
+
+def seconds_on_gpu(run: Callable[[], Any], n_runs: int) -> float:
+    """Median of some runs after two that do not count, in seconds on the clock."""
+    durations: list[float] = []
+    for _ in range(n_runs + 2):
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        run()
+        torch.cuda.synchronize()
+        durations.append(time.perf_counter() - start)
+    return float(np.median(durations[2:]))
 
 
 def grid_points(case: Decoded) -> np.ndarray:
@@ -160,6 +182,29 @@ def report(name: str, case: Decoded) -> None:
     print(f"  at points      {1 / per_point:9.2e} points/s, {pairs / case.n_points / per_point:8.2e} pairs/s")
     if case.structure.is_periodic:
         report_reciprocal(case)
+    if torch.cuda.is_available():
+        report_gpu(case, pairs, many)
+
+
+def report_gpu(case: Decoded, pairs: int, points: np.ndarray) -> None:
+    made, _ = case.on_gpu()
+    values, expected = made.on_grid(case.shape).cpu(), case.real_space().on_grid(case.shape)
+    difference = float((values - expected).abs().max() / expected.abs().max())
+    grid = seconds_on_gpu(lambda: made.on_grid(case.shape), 20)
+    flops, bandwidth = limits_of_gpu()
+    floor = max(pairs * FLOPS_PER_PAIR / flops, case.n_points * BYTES_PER_POINT / bandwidth)
+    print(
+        f"  GPU            {case.n_points / grid:9.2e} points/s, {pairs / grid:8.2e} pairs/s; {1e3 * grid:.2f} ms, "
+        f"{grid / floor:.1f} × its floor, largest difference {difference:.0e}"
+    )
+    print(f"    tables       {1e3 * seconds_on_gpu(case.on_gpu, 20):9.2f} ms before the first grid")
+    made, coefficients = case.on_gpu(requires_grad=True)
+    values = made.on_grid(case.shape)
+    upstream = torch.ones_like(values)
+    gradient = seconds_on_gpu(lambda: torch.autograd.grad(values, coefficients, upstream, retain_graph=True), 10)
+    print(f"    gradient     {pairs / gradient:9.2e} pairs/s")
+    per_point = seconds_on_gpu(lambda: made.at_points(points), 10) / len(points)
+    print(f"    at points    {1 / per_point:9.2e} points/s")
 
 
 def report_reciprocal(case: Decoded) -> None:
@@ -189,6 +234,13 @@ def limits() -> tuple[float, float]:
     return 2 * 1024**3 / seconds(lambda: left @ left, 9), 8 * 2**24 / seconds(lambda: target.fill_(1.0), 9)
 
 
+def limits_of_gpu() -> tuple[float, float]:
+    """The same of the GPU; its products are of float32 proper, not of TF32."""
+    left, target = torch.randn(8192, 8192, device="cuda"), torch.empty(2**28, dtype=torch.float64, device="cuda")
+    flops = 2 * 8192**3 / seconds_on_gpu(lambda: left @ left, 5)
+    return flops, 8 * 2**28 / seconds_on_gpu(lambda: target.fill_(1.0), 5)
+
+
 def main() -> None:
     spacing = float(sys.argv[1]) if len(sys.argv) > 1 else 0.1
     before = numba.get_num_threads(), torch.get_num_threads()
@@ -201,6 +253,12 @@ def main() -> None:
             f"floor of one thread: {flops / FLOPS_PER_PAIR:.2e} pairs/s ({flops / 1e9:.0f} GFLOP/s in products), "
             f"{bandwidth / BYTES_PER_POINT:.2e} points/s written"
         )
+        if torch.cuda.is_available():
+            flops, bandwidth = limits_of_gpu()
+            print(
+                f"floor of {torch.cuda.get_device_name()}: {flops / FLOPS_PER_PAIR:.2e} pairs/s "
+                f"({flops / 1e12:.0f} TFLOP/s in products), {bandwidth / BYTES_PER_POINT:.2e} points/s written"
+            )
         for name, structure in structures().items():
             report(name, decoded(structure, spacing))
     finally:

@@ -1,5 +1,6 @@
 """Real parts for every test: a store, a worker, an application."""
 
+import os
 import threading
 import uuid
 from collections.abc import Iterator
@@ -13,7 +14,12 @@ from jobs.connection import connect
 from jobs.embedded import EmbeddedStore
 from jobs.ledger import Ledger
 from jobs.settings import Settings
+from tests.bucket_server import BucketServer
 from workers.process import WorkerProcess
+
+# Without a GPU Triton's kernels are tested by its interpreter; it must be asked for before anything imports Triton.
+if not Path("/dev/nvidiactl").exists():
+    os.environ["TRITON_INTERPRET"] = "1"
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -35,6 +41,23 @@ def settings(store: EmbeddedStore, tmp_path: Path) -> Settings:
         min_free_bytes=0,
         auth="none",
     )
+
+
+@pytest.fixture(scope="session")
+def bucket_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BucketServer]:
+    """An S3 server on this machine."""
+    with BucketServer(tmp_path_factory.mktemp("s3")) as started:
+        yield started
+
+
+@pytest.fixture
+def bucket_url(bucket_server: BucketServer, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A prefix that no other test has, in a bucket that the environment leads to."""
+    for name, value in bucket_server.environment.items():
+        monkeypatch.setenv(name, value)
+    bucket = f"test-{uuid.uuid4().hex[:8]}"
+    (bucket_server.folder / bucket).mkdir()
+    return f"s3://{bucket}/results"
 
 
 @pytest.fixture

@@ -56,10 +56,20 @@ def solid_harmonics(vectors: Tensor, highest_degree: int) -> Tensor:
             if m == 0:
                 rows[degree] = [part]
                 continue
-            norm = sqrt(2 * factorial(degree - m) / factorial(degree + m))
+            norm = _norm(degree, m)
             rows[degree] = [norm * part * sine, *rows[degree], norm * part * cosine]
         cosine, sine = xi * cosine - eta * sine, xi * sine + eta * cosine
     return torch.stack([harmonic for row in rows for harmonic in row], dim=-1)
+
+
+def norms(highest_degree: int) -> Tensor:
+    """√(2 (l − |m|)!/(l + |m|)!) of each harmonic, 1 where m = 0, float64, [(L + 1)²]."""
+    orders = [(degree, abs(m)) for degree in range(highest_degree + 1) for m in range(-degree, degree + 1)]
+    return torch.tensor([_norm(degree, m) if m else 1.0 for degree, m in orders], dtype=torch.float64)
+
+
+def _norm(degree: int, m: int) -> float:
+    return sqrt(2 * factorial(degree - m) / factorial(degree + m))
 
 
 def _polar_parts(m: int, highest_degree: int, zeta: Tensor, r_squared: Tensor) -> list[Tensor]:

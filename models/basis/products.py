@@ -150,7 +150,7 @@ class OrbitalProducts:
             waves: G in Å⁻¹, float64, [n_waves, 3].
         """
         in_bohr = waves * BOHR
-        powers = hermite_powers(2 * self.highest_degree)
+        powers = hermite_powers(2 * self.highest_degree).to(waves.device)
         order = powers.sum(1)
         # (−i)^n is 1, −i, −1, i.
         factors = (in_bohr[:, None] ** powers).prod(2) * (1 - 2 * (order // 2 % 2))

@@ -51,18 +51,24 @@ class Frame(NamedTuple):
         """Cell vectors in Å, one a row, [3, 3]."""
         return self.steps * self.shape[:, None]
 
+    def shape_of_planes(self, first: int, last: int) -> tuple[int, int, int]:
+        """(last − first, n1, n2), for the planes from `first` to before `last`.
+
+        Raises:
+            ValueError: If the grid has no such planes.
+        """
+        n0, n1, n2 = self.shape.tolist()
+        if not 0 <= first <= last <= n0:
+            raise ValueError(f"found planes {first} to {last}; expected planes from 0 to {n0}, for the grid has {n0}")
+        return last - first, n1, n2
+
     def zeros(self, first: int, last: int) -> FloatArray:
         """Zeros for the planes from `first` to before `last`, [last − first, n1, n2].
 
         Raises:
             ValueError: If the grid has no such planes.
         """
-        n_planes = int(self.shape[0])
-        if not 0 <= first <= last <= n_planes:
-            raise ValueError(
-                f"found planes {first} to {last}; expected planes from 0 to {n_planes}, for the grid has {n_planes}"
-            )
-        return np.zeros((last - first, *self.shape[1:].tolist()))
+        return np.zeros(self.shape_of_planes(first, last))
 
     def lattice(self) -> "Frame":
         """The grid with one point in each cell: how the images of a centre look from a point."""

@@ -84,11 +84,7 @@ class RealSpaceDecoder:
     ) -> None:
         self._cell = np.asarray(cell, dtype=np.float64)
         self._is_periodic = is_periodic
-        self._highest_degree = orbitals.highest_degree
-        if self._highest_degree > HIGHEST_DEGREE:
-            raise ValueError(
-                f"found orbitals up to l = {self._highest_degree}; expected l ≤ {HIGHEST_DEGREE}; leave higher ones out"
-            )
+        self._highest_degree = checked_degree(orbitals)
         tables = orbitals.tables()
         self._tables = in_lanes(tables.knots).to("cpu", dtype).contiguous()
         self._centres = Centres(
@@ -116,12 +112,7 @@ class RealSpaceDecoder:
         Raises:
             ValueError: If the points have another shape or are not finite.
         """
-        points = np.asarray(points, dtype=np.float64)
-        if points.ndim != 2 or points.shape[1] != 3 or not np.isfinite(points).all():
-            raise ValueError(
-                f"found points of shape {points.shape}, finite: {bool(np.isfinite(points).all())}; "
-                "expected finite positions in Å, [n_points, 3]"
-            )
+        points = checked_points(points)
         lattice = Frame.of_cell(self._cell, (1, 1, 1), self._is_periodic)
         at = np.ascontiguousarray(points @ np.linalg.inv(self._cell))
         return _Points.apply(self._tables, *self._harmonics(lattice), lattice, self._centres, at)
@@ -142,6 +133,37 @@ def in_lanes(knots: Tensor) -> Tensor:
     n_lanes = LANES * -(-knots.shape[-1] // LANES)
     padded = torch.nn.functional.pad(knots, (0, n_lanes - knots.shape[-1]))
     return padded.unflatten(-1, (-1, LANES)).movedim(3, 1)
+
+
+def checked_degree(orbitals: Orbitals) -> int:
+    """The highest degree of these orbitals.
+
+    Raises:
+        ValueError: If it is higher than what decoders are held to.
+    """
+    if orbitals.highest_degree > HIGHEST_DEGREE:
+        raise ValueError(
+            f"found orbitals up to l = {orbitals.highest_degree}; expected l ≤ {HIGHEST_DEGREE}; leave higher ones out"
+        )
+    return orbitals.highest_degree
+
+
+def checked_points(points: FloatArray) -> FloatArray:
+    """The points, float64.
+
+    Args:
+        points: Cartesian positions in Å, [n_points, 3].
+
+    Raises:
+        ValueError: If they have another shape or are not finite.
+    """
+    points = np.asarray(points, dtype=np.float64)
+    if points.ndim != 2 or points.shape[1] != 3 or not np.isfinite(points).all():
+        raise ValueError(
+            f"found points of shape {points.shape}, finite: {bool(np.isfinite(points).all())}; "
+            "expected finite positions in Å, [n_points, 3]"
+        )
+    return points
 
 
 def fractional_positions(cell: FloatArray, is_periodic: bool, positions: FloatArray, orbitals: Orbitals) -> FloatArray:

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from models.basis.products import OrbitalProducts
+from models.decoder.choice import OrbitalDecoder, real_space_decoder
 from models.decoder.frame import FloatArray
-from models.decoder.orbital import RealSpaceDecoder
 from models.interface import GridShape
 from rhocast.density.cube import BOHR
 
@@ -33,8 +33,8 @@ class ProductDecoder:
     ) -> None:
         self._fields = [
             (
-                RealSpaceDecoder(cell, is_periodic, positions, psi, dtype),
-                RealSpaceDecoder(cell, is_periodic, positions, chi, dtype),
+                real_space_decoder(cell, is_periodic, positions, psi, dtype),
+                real_space_decoder(cell, is_periodic, positions, chi, dtype),
             )
             for psi, chi in products.fields()
         ]
@@ -59,7 +59,7 @@ class ProductDecoder:
         """
         return self._summed(lambda field: field.at_points(points))
 
-    def _summed(self, decoded: Callable[[RealSpaceDecoder], Tensor]) -> Tensor:
+    def _summed(self, decoded: Callable[[OrbitalDecoder], Tensor]) -> Tensor:
         total = torch.zeros((), dtype=torch.float64)
         for psi, chi in self._fields:
             # Decoders divide by bohr³ once for each field.

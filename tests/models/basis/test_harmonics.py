@@ -4,7 +4,7 @@ import torch
 from e3nn import o3
 from scipy.special import sph_harm_y
 
-from models.basis.harmonics import degree_of, degrees, n_harmonics, solid_harmonics
+from models.basis.harmonics import degree_of, degrees, n_harmonics, norms, solid_harmonics
 
 VECTORS = torch.from_numpy(np.random.default_rng(0).standard_normal((40, 3)))
 
@@ -25,6 +25,18 @@ def test_they_are_scipys_with_y_as_the_polar_axis():
             part = complex_one.real if m >= 0 else complex_one.imag
             expected = radius**degree * part * (np.sqrt(2) if m else 1)
             np.testing.assert_allclose(found[:, degree**2 + degree + m], expected, rtol=0, atol=1e-12)
+
+
+def test_norms_make_powers_of_z_and_x_the_harmonics_of_the_highest_orders():
+    """In the plane y = 0 those of |m| = l are norm · (2l − 1)!! Re | Im (z + ix)^l."""
+    x, _, z = VECTORS.unbind(1)
+    plane = torch.stack([x, torch.zeros_like(x), z], 1)
+    for degree, factor in ((1, 1), (2, 3), (3, 15), (4, 105)):
+        power = (z + 1j * x) ** degree
+        found = solid_harmonics(plane, degree)
+        for m, part in ((degree, power.real), (-degree, power.imag)):
+            at = degree**2 + degree + m
+            torch.testing.assert_close(found[:, at], norms(degree)[at] * factor * part, rtol=0, atol=1e-12)
 
 
 def test_p_x_points_along_x():

@@ -1,0 +1,41 @@
+"""The kernels through Triton's compiler, which needs no GPU; `test_tiled` has what they compute."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("triton", reason="Triton is not installed: it is there for Linux on x86-64 only")
+
+# Another process, for in this one the interpreter may stand in for the compiler.
+COMPILATION = """
+from triton import compile
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from models.decoder.tile_kernels import Centres, Entries, Images, Runs, Tiles, fill_tiles, find_intervals, sum_runs
+
+SIZES = {"HIGHEST_DEGREE": 1, "N_INTERVALS": 192, "N_POINTS": 64, "N_LANES": 128, "N_PADDED": 4}
+TYPES = {
+    "tiles": Tiles("*fp64", "*i64"), "starts": "*i32", "entries": Entries("*i32", "*i32"),
+    "images": Images("*fp64", "*i32"), "centres": Centres("*fp32", "*fp32"), "values": "*fp64", "keys": "*i32",
+    "nowhere": "i32", "runs": Runs("*i64", "*i64", "*i64", "*i32"), "upstream": "*fp64", "sums": "*fp32",
+    **dict.fromkeys(SIZES, "constexpr"),
+}
+for kernel in (fill_tiles, find_intervals, sum_runs):
+    names = kernel.arg_names
+    source = ASTSource(kernel, {n: TYPES[n] for n in names}, {n: SIZES[n] for n in names if n in SIZES})
+    made = compile(source, GPUTarget("cuda", 90, 32), {"num_warps": 1, "enable_fp_fusion": True})
+    print(kernel.__name__, made.asm["cubin"][:4])
+"""
+
+
+def test_the_kernels_compile_for_hopper(tmp_path: Path):
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    environment["TRITON_CACHE_DIR"] = str(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", COMPILATION], env=environment, capture_output=True, text=True, check=False
+    )
+    made = done.stdout.splitlines()
+    assert made == [f"{name} b'\\x7fELF'" for name in ("fill_tiles", "find_intervals", "sum_runs")], done.stderr
