@@ -58,9 +58,16 @@ def _promolecule(entry: CatalogEntry, device: str) -> DensityModel:
 
 def _chgnet(entry: CatalogEntry, device: str) -> Potential:
     from models.device import resolved_device  # noqa: PLC0415
-    from models.potential.chgnet import Chgnet  # noqa: PLC0415
+    from models.potential.chgnet.model import Chgnet  # noqa: PLC0415
 
-    return Chgnet(resolved_device(device))
+    return Chgnet.read(entry.path, entry.sha256, resolved_device(device))
+
+
+def _fastchgnet(entry: CatalogEntry, device: str) -> Potential:
+    from models.device import resolved_device  # noqa: PLC0415
+    from models.potential.fastchgnet.model import FastChgnet  # noqa: PLC0415
+
+    return FastChgnet.read(entry.path, entry.sha256, resolved_device(device))
 
 
 def _orbital(entry: CatalogEntry, device: str) -> DensityModel:
@@ -70,8 +77,17 @@ def _orbital(entry: CatalogEntry, device: str) -> DensityModel:
     return OrbitalDensity.read(entry.path, entry.sha256, resolved_device(device))
 
 
+def _deep_density(entry: CatalogEntry, device: str) -> DensityModel:
+    from models.density.deep_density.model import DeepDensity  # noqa: PLC0415
+    from models.device import resolved_device  # noqa: PLC0415
+
+    return DeepDensity.read(entry.path, entry.sha256, resolved_device(device))
+
+
 BUILDERS: dict[str, Callable[[CatalogEntry, str], DensityModel | Potential]] = {
     "chgnet": _chgnet,
+    "deep-density": _deep_density,
+    "fastchgnet": _fastchgnet,
     "orbital": _orbital,
     "promolecule": _promolecule,
 }

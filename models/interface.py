@@ -109,12 +109,16 @@ class PotentialPrediction:
         forces: −dE/dx, eV/Å, [n_atoms, 3]; None if not asked for.
         stress: (1/V) dE/dstrain, eV/Å³, [3, 3], tension positive; None if not asked for.
         magmoms: Magnetic moments, Bohr magnetons, [n_atoms]; None if not asked for.
+        energies: Shares of the atoms in the energy, eV, [n_atoms]; None if not asked for, or the model has none.
+        isolated: Atoms without a neighbour within the model's cutoff, rising; it knows nothing of them but the element.
     """
 
     energy: float
     forces: FloatArray | None = None
     stress: FloatArray | None = None
     magmoms: FloatArray | None = None
+    energies: FloatArray | None = None
+    isolated: tuple[int, ...] = ()
 
 
 @runtime_checkable

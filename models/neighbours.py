@@ -1,10 +1,48 @@
 """Neighbours under periodicity, found by vesin; the only module that needs it."""
 
+from typing import NamedTuple
+
 import numpy as np
 from vesin import NeighborList
 
-from models.graph import Neighbours
+from models.graph import IntArray, Neighbours
+from models.interface import FloatArray
 from rhocast.structure import Structure
+
+
+class Pairs(NamedTuple):
+    """Pairs of an atom and another atom's image, or its own, each once, whichever way round.
+
+    Attributes:
+        first: First atom of each pair, [n_pairs].
+        second: Second atom, [n_pairs].
+        shift: Lattice vectors by which the second atom is moved, integers, [n_pairs, 3].
+        vectors: Vectors from the first atom to that image of the second in Å, [n_pairs, 3].
+    """
+
+    first: IntArray
+    second: IntArray
+    shift: IntArray
+    vectors: FloatArray
+
+
+def pairs_of(structure: Structure, cutoff: float) -> Pairs:
+    """Pairs of atoms closer than the cutoff.
+
+    A cell may be smaller than the cutoff: an atom then has pairs with images of its own. A molecule has no images.
+
+    Args:
+        structure: Atoms anywhere, inside the cell or not.
+        cutoff: Longest distance in Å.
+    """
+    search = NeighborList(cutoff=cutoff, full_list=False)
+    first, second, shift, vectors = search.compute(
+        np.ascontiguousarray(structure.positions, np.float64),
+        np.ascontiguousarray(structure.cell, np.float64),
+        structure.is_periodic,
+        "ijSD",
+    )
+    return Pairs(first.astype(np.int64), second.astype(np.int64), shift.astype(np.int64), vectors)
 
 
 def neighbours_of(structure: Structure, cutoff: float) -> Neighbours:
@@ -17,18 +55,11 @@ def neighbours_of(structure: Structure, cutoff: float) -> Neighbours:
         structure: Atoms anywhere, inside the cell or not.
         cutoff: Longest edge in Å.
     """
-    search = NeighborList(cutoff=cutoff, full_list=False)
-    sender, receiver, shift = search.compute(
-        np.ascontiguousarray(structure.positions, np.float64),
-        np.ascontiguousarray(structure.cell, np.float64),
-        structure.is_periodic,
-        "ijS",
-    )
     # Each pair is searched once and turned round here: a pair right at the cutoff can then not lose one direction.
-    n_pairs = len(sender)
-    senders = np.concatenate([sender, receiver]).astype(np.int64)
-    receivers = np.concatenate([receiver, sender]).astype(np.int64)
-    shifts = np.concatenate([shift, -shift]).astype(np.int64)
+    first, second, shift, _ = pairs_of(structure, cutoff)
+    n_pairs = len(first)
+    senders, receivers = np.concatenate([first, second]), np.concatenate([second, first])
+    shifts = np.concatenate([shift, -shift])
     order = np.lexsort((*shifts.T, senders, receivers))
     place = np.empty_like(order)
     place[order] = np.arange(2 * n_pairs)

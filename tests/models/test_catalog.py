@@ -60,10 +60,12 @@ def test_weights_that_are_not_the_catalogues_are_refused():
 
 def test_a_model_that_has_loaded_other_weights_is_refused():
     other = {"package": "models.potential", "weights": "__init__.py"}
-    entry = replace(ENTRIES["chgnet"], **other)
+    entry = replace(ENTRIES["promolecule"], **other)
     entry = replace(entry, sha256=sha256_of(entry.path))
-    with pytest.raises(UnusableWeights, match=r"found chgnet with weights of sha256 d14ab7c0.*; expected \w{64} as in"):
-        load_model("chgnet", entries={"chgnet": entry})
+    with pytest.raises(
+        UnusableWeights, match=r"found promolecule with weights of sha256 f19cce30.*; expected \w{64} as in"
+    ):
+        load_model("promolecule", entries={"promolecule": entry})
 
 
 def test_an_unknown_key_in_the_catalogue_is_refused(tmp_path):
