@@ -31,6 +31,7 @@ RUN pip install --no-cache-dir --constraint constraints.txt pip \
  && pip install --no-cache-dir --constraint constraints.txt --group worker --editable sdk
 COPY jobs jobs
 COPY models models
+COPY dynamics dynamics
 COPY workers workers
 ENV NUMBA_CACHE_DIR=/tmp/numba
 USER 10001

@@ -6,8 +6,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PORT ?= 8000
 BROWSER_READY := $(VENV)/.ready-browser
+CONSTRAINTS := $(VENV)/constraints.txt
 
-.PHONY: help setup demo serve test browser-test check coverage openapi bench clean reference-smoke
+.PHONY: help setup demo serve test browser-test fuzz check coverage chgnet-equality openapi bench clean reference-smoke
 
 # Whole files of tests go to as many processes as there are cores, four at most, each on one thread.
 PYTEST := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
@@ -24,7 +25,9 @@ help:
 	@echo "make test      check, then all tests"
 	@echo "make check     ruff, pyright, import-linter"
 	@echo "make browser-test   the page in a real Chromium"
+	@echo "make fuzz      200 made-up requests of each kind to the whole service (minutes)"
 	@echo "make coverage  all tests with line coverage"
+	@echo "make chgnet-equality   our CHGNet against the package's, on 223 structures and three checkpoints"
 	@echo "make bench     throughput, latency and CHGCAR speed, printed with the machine and the commit"
 	@echo "make openapi   write openapi.yaml from the application"
 	@echo "make reference-smoke   install the DFT code, make two records of each cheap set, verify them"
@@ -37,9 +40,10 @@ $(READY): pyproject.toml sdk/pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 		{ echo "Python's venv module is missing. As root: apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt pip
-	$(BIN)/pip install --quiet --constraint constraints.txt $(TORCH)
-	$(BIN)/pip install --quiet --constraint constraints.txt --group dev --editable 'sdk[ase,pymatgen]'
+	sed 's/^torch==.*/$(TORCH)/' constraints.txt > $(CONSTRAINTS)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) pip
+	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) $(TORCH)
+	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --group dev --editable 'sdk[ase,pymatgen]'
 	@touch $(READY)
 
 demo: $(READY)
@@ -63,12 +67,18 @@ browser-test: $(BROWSER_READY)
 		{ echo "Chromium is missing. As root: apt-get install chromium (or name one by CHROMIUM)"; exit 1; }
 	$(BIN)/python -m pytest tests/browser
 
+fuzz: $(READY)
+	$(BIN)/python -m pytest tests/fuzz/live_stack.py
+
 $(BROWSER_READY): $(READY)
-	$(BIN)/pip install --quiet --constraint constraints.txt --group browser
+	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --group browser
 	@touch $(BROWSER_READY)
 
 coverage: $(READY)
 	$(PYTEST) --cov --cov-report=term
+
+chgnet-equality: $(READY)
+	RHOCAST_ALL_STRUCTURES=1 $(BIN)/python -m pytest --timeout 3600 tests/models/potential/chgnet/test_equality.py
 
 openapi: $(READY)
 	$(BIN)/python -m app.openapi

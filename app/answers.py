@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from app.problems import problem
+from app.relaxed import relaxation_answer, structure_answer, unconverged_warnings
 from jobs.artifacts import ArtifactStore
 from jobs.canonical import restored, structure_from_record
 from jobs.directory import info_from_record
@@ -27,7 +28,7 @@ from rhocast.schemas import (
     Prediction,
     Problem,
     Provenance,
-    StructureAnswer,
+    RelaxationAnswer,
     Uncertainty,
 )
 from rhocast.structure import Structure
@@ -57,7 +58,8 @@ class Answers:
         tasks = [task for task in view.tasks.values() if task is not None]
         has_result = with_result and status == JobStatus.SUCCEEDED
         link = f"/v1/jobs/{record.id}"
-        links = _DENSITY_LINKS if Property.DENSITY in record.want else ()
+        links = _DENSITY_LINKS if Property.DENSITY in record.want else ("structure",) if record.relaxation else ()
+        result = self._prediction(view, structure) if has_result else None
         return Job(
             id=record.id,
             status=status,
@@ -65,15 +67,23 @@ class Answers:
             n_atoms=structure.n_atoms,
             want=record.want,
             models=record.models,
+            relaxation=record.relaxation,
             priority=record.priority,
+            progress=view.progress,
             created_at=record.created_at,
             finished_at=view.finished_at,
             expires_at=record.created_at + self._kept,
             was_cached=view.was_cached,
             compute_seconds=sum(task.seconds or 0.0 for task in tasks) if status == JobStatus.SUCCEEDED else None,
-            warnings=[*record.warnings, *_grid_warnings(view), *_unfamiliar_warnings(view)],
+            warnings=[
+                *record.warnings,
+                *_grid_warnings(view),
+                *_unfamiliar_warnings(view),
+                *_isolated_warnings(view),
+                *(unconverged_warnings(result.relaxation) if result is not None else []),
+            ],
             error=self._problem(view),
-            result=self._prediction(view, structure) if has_result else None,
+            result=result,
             links={"self": link} | {name: f"{link}/{name}" for name in links},
         )
 
@@ -90,6 +100,7 @@ class Answers:
     def _prediction(self, view: JobView, structure: Structure) -> Prediction:
         density: DensityAnswer | None = None
         potential: PotentialAnswer | None = None
+        relaxation: RelaxationAnswer | None = None
         for name, task in view.tasks.items():
             info = info_from_record(view.record.infos[name])
             if task is None or task.result is None:
@@ -97,16 +108,14 @@ class Answers:
             if Property.DENSITY in info.provides and view.record.models.get("density") == name:
                 density = self._density(view, info, task.result, structure)
             else:
-                potential = self._potential(view, info, self._whole(task), structure)
+                whole = self._whole(task)
+                potential = self._potential(view, info, whole, structure)
+                relaxation = relaxation_answer(view.record, whole) if view.record.relaxation is not None else None
         return Prediction(
-            structure=StructureAnswer(
-                symbols=structure.symbols,
-                positions=structure.positions.tolist(),
-                cell=structure.cell.tolist(),
-                is_periodic=structure.is_periodic,
-            ),
+            structure=structure_answer(structure),
             density=density,
             potential=potential,
+            relaxation=relaxation,
         )
 
     def _whole(self, task: TaskRecord) -> dict[str, Any]:
@@ -114,10 +123,11 @@ class Answers:
         result = task.result or {}
         if "artifact" not in result:
             return result
-        path = self._artifacts.path(result["artifact"])
-        if not path.is_file():
-            raise ArtifactExpired("found that this result is no longer kept; submit the structure again")
-        return json.loads(gzip.decompress(path.read_bytes()))
+        try:
+            content = self._artifacts.fetch(result["artifact"]).read_bytes()
+        except FileNotFoundError as error:
+            raise ArtifactExpired("found that this result is no longer kept; submit the structure again") from error
+        return json.loads(gzip.decompress(content))
 
     def _density(self, view: JobView, info: ModelInfo, result: dict[str, Any], structure: Structure) -> DensityAnswer:
         shape: tuple[int, int, int] = tuple(result["shape"])
@@ -149,6 +159,7 @@ class Answers:
         return PotentialAnswer(
             energy=result["energy"],
             energy_per_atom=result["energy"] / structure.n_atoms,
+            energies=per_atom("energies"),
             forces=per_atom("forces"),
             stress=result.get("stress"),
             magmoms=per_atom("magmoms"),
@@ -216,9 +227,30 @@ def _uncertainty(view: JobView, info: ModelInfo, result: dict[str, Any]) -> Unce
     )
 
 
+def _named(places: list[int]) -> str:
+    """Places for a sentence, not too many of them."""
+    shown = ", ".join(map(str, places[:_MOST_ATOMS_NAMED]))
+    more = f" and {len(places) - _MOST_ATOMS_NAMED} more" if len(places) > _MOST_ATOMS_NAMED else ""
+    return f"{shown}{more}, counted from 0"
+
+
 def _places_sent(view: JobView, atoms: list[int]) -> list[int]:
     """Places in the user's order of some atoms of the canonical one, rising."""
     return sorted(view.record.order[atom] for atom in atoms)
+
+
+def _isolated_warnings(view: JobView) -> list[str]:
+    lines: list[str] = []
+    for name, task in view.tasks.items():
+        found = (task.result or {}).get("isolated") if task is not None else None
+        if found:
+            lines.append(
+                f"{len(found)} of {len(view.record.order)} atoms have no neighbour within "
+                f"{view.record.infos[name]['cutoff']:g} Å (places {_named(_places_sent(view, found))}): {name} feels "
+                "no force on them and gives them the energy of an atom alone, which it has not learned; do not trust "
+                "it where they matter"
+            )
+    return lines
 
 
 def _unfamiliar_warnings(view: JobView) -> list[str]:
@@ -227,12 +259,10 @@ def _unfamiliar_warnings(view: JobView) -> list[str]:
         found = ((task.result or {}).get("uncertainty") or {}).get("unfamiliar") if task is not None else None
         if not found:
             continue
-        shown = ", ".join(map(str, _places_sent(view, found)[:_MOST_ATOMS_NAMED]))
-        more = f" and {len(found) - _MOST_ATOMS_NAMED} more" if len(found) > _MOST_ATOMS_NAMED else ""
         lines.append(
             f"the surroundings of {len(found)} of {len(view.record.order)} atoms are unlike any that {name} learned "
-            f"from, so nobody knows the error there (places {shown}{more}, counted from 0): look at the structure, "
-            "compare with model promolecule, or run DFT"
+            f"from, so nobody knows the error there (places {_named(_places_sent(view, found))}): look at the "
+            "structure, compare with model promolecule, or run DFT"
         )
     return lines
 

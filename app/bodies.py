@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 from fastapi import Request
@@ -11,10 +11,11 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from app.structures.preflight import decoded
 from rhocast.errors import InvalidField, InvalidRequest, TooLarge, UnsupportedFormat
-from rhocast.schemas import PredictionRequest
+from rhocast.schemas import PredictionRequest, RelaxationRequest
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _FIELDS = ("want", "model", "format", "shape", "spacing", "encut", "vacuum", "priority")
+_RELAXATION_FIELDS = ("model", "format", "fmax", "steps", "relax_cell", "vacuum", "priority")
 
 
 async def read_body(request: Request, max_bytes: int) -> bytes:
@@ -38,23 +39,46 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
 
 
 async def read_prediction(request: Request, body: bytes) -> PredictionRequest:
-    """What a body asks for.
+    """What a body asks to predict; raises as `read_relaxation` does."""
+    return PredictionRequest.model_validate(await _fields(request, body, _FIELDS, settings_of_form))
+
+
+async def read_relaxation(request: Request, body: bytes) -> RelaxationRequest:
+    """What a body asks to relax.
 
     Raises:
         InvalidRequest: If it cannot be read.
         UnsupportedFormat: If it is compressed, or its content type is neither JSON nor multipart.
         ValidationError: If a field is wrong.
     """
+    return RelaxationRequest.model_validate(await _fields(request, body, _RELAXATION_FIELDS, relaxation_of_form))
+
+
+async def _fields(
+    request: Request, body: bytes, names: Sequence[str], settings: Callable[[Mapping[str, list[str]]], dict[str, Any]]
+) -> Any:
+    """The fields that a body has, or stands for.
+
+    Args:
+        request: Whose body it is.
+        body: All of it.
+        names: Fields of the form beside the file.
+        settings: What the text fields of the form say, as a request in JSON has it.
+
+    Raises:
+        InvalidRequest: If it cannot be read.
+        UnsupportedFormat: If it is compressed, or its content type is neither JSON nor multipart.
+    """
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding != "identity":
         raise UnsupportedFormat(f"found a body in content encoding {encoding!r}; expected none; send it uncompressed")
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type == "application/json":
-        return PredictionRequest.model_validate(json_value(body))
+        return json_value(body)
     if content_type == "multipart/form-data":
         form = await _form(request, body)
         try:
-            return _from_form(form)
+            return _from_form(form, names, settings)
         finally:
             await form.close()
     raise UnsupportedFormat(
@@ -102,20 +126,22 @@ async def _form(request: Request, body: bytes) -> FormData:
         ) from error
 
 
-def _from_form(form: FormData) -> PredictionRequest:
-    unknown = sorted(set(form) - {*_FIELDS, "file"})
+def _from_form(
+    form: FormData, names: Sequence[str], settings: Callable[[Mapping[str, list[str]]], dict[str, Any]]
+) -> dict[str, Any]:
+    unknown = sorted(set(form) - {*names, "file"})
     if unknown:
-        raise InvalidField(f"found the field {unknown[0]!r}; expected file, {', '.join(_FIELDS)}")
+        raise InvalidField(f"found the field {unknown[0]!r}; expected file, {', '.join(names)}")
     upload = form.get("file")
     if upload is None:
         raise InvalidField("found no part named 'file'; expected the structure file there: curl -F file=@POSCAR …")
     content = upload.file.read() if isinstance(upload, UploadFile) else upload.encode()
-    texts = {name: [_as_text(value, name) for value in form.getlist(name)] for name in _FIELDS}
+    texts = {name: [_as_text(value, name) for value in form.getlist(name)] for name in names}
     structure = {"text": decoded(content), "format": "".join(texts["format"][-1:]) or None}
-    fields = settings_of_form(texts)
+    fields = settings(texts)
     if priority := "".join(texts["priority"][-1:]):
         fields["priority"] = priority
-    return PredictionRequest.model_validate({"structure": structure, **fields})
+    return {"structure": structure, **fields}
 
 
 def settings_of_form(texts: Mapping[str, list[str]]) -> dict[str, Any]:
@@ -137,6 +163,18 @@ def settings_of_form(texts: Mapping[str, list[str]]) -> dict[str, Any]:
     if vacuum := last.get("vacuum"):
         fields["vacuum"] = vacuum
     return fields
+
+
+def relaxation_of_form(texts: Mapping[str, list[str]]) -> dict[str, Any]:
+    """What the text fields of a form ask of a relaxation, as a request in JSON has it.
+
+    Args:
+        texts: Values of each field, in their order.
+    """
+    fields: dict[str, Any] = {name: values[-1] for name, values in texts.items() if values and values[-1]}
+    fields = {name: fields[name] for name in ("fmax", "steps", "relax_cell", "vacuum") if name in fields}
+    models = [part.strip() for text in texts.get("model", ()) for part in text.split(",") if part.strip()]
+    return fields | {"model": models}
 
 
 def _as_text(value: UploadFile | str, name: str) -> str:

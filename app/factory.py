@@ -12,13 +12,13 @@ from app.access import caller
 from app.metrics import StoreMetrics, WebMetrics
 from app.observation import Observed
 from app.revocation import EndsWithItsKey
-from app.routes import analysis, batches, events, metrics, predictions, service
+from app.routes import analysis, batches, events, metrics, predictions, relaxations, service
 from app.routes import jobs as job_routes
 from app.routes.page import page_files, page_router
 from app.services import Services
 from app.structures.sandbox import Sandbox
 from app.waiting import Waiter, called_on_termination
-from jobs.artifacts import ArtifactStore
+from jobs.artifacts import artifact_store
 from jobs.batches import Batches
 from jobs.connection import connect
 from jobs.directory import Directory
@@ -30,7 +30,7 @@ from jobs.version import code_version
 from rhocast import __version__
 from rhocast.batch_schemas import BatchLine, BatchRequestLine
 from rhocast.errors import Forbidden, InvalidField, ServerError, Unauthorized
-from rhocast.schemas import PredictionRequest, Problem
+from rhocast.schemas import PredictionRequest, Problem, RelaxationRequest
 
 _CONVERSION_SECONDS = 600.0
 _UNPACKING_SECONDS = 120.0
@@ -73,7 +73,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(EndsWithItsKey)
     app.add_middleware(Observed, metrics=counted)
     # What is under /v1 belongs here, behind the key.
-    rooms = (predictions, job_routes, analysis, batches, events, service)
+    rooms = (predictions, relaxations, job_routes, analysis, batches, events, service)
     for router in (room.router for room in rooms):
         app.include_router(
             router, dependencies=[Depends(caller)], responses=problems.documented(Unauthorized, Forbidden)
@@ -98,7 +98,7 @@ def services_of(settings: Settings, client: redis.Redis, counted: WebMetrics) ->
         ledger=ledger,
         batches=Batches(ledger),
         directory=Directory(client, settings),
-        artifacts=ArtifactStore(settings.artifacts_folder, settings.min_free_bytes),
+        artifacts=artifact_store(settings),
         waiter=Waiter(settings.redis_url, ledger),
         parser=Sandbox(
             settings.parser_processes,
@@ -122,7 +122,7 @@ def _complete_openapi(app: FastAPI) -> None:
     def openapi() -> dict[str, Any]:
         document = made()
         schemas = document["components"]["schemas"]
-        for schema in (PredictionRequest, BatchRequestLine, BatchLine, Problem):
+        for schema in (PredictionRequest, RelaxationRequest, BatchRequestLine, BatchLine, Problem):
             described = schema.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas.update(described.pop("$defs", {}))
             schemas[schema.__name__] = described

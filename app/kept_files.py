@@ -1,5 +1,6 @@
 """Files that are made in a process of their own when first asked for, then kept, and how they are sent."""
 
+import asyncio
 import base64
 import hashlib
 from collections.abc import Callable
@@ -40,7 +41,7 @@ class Recipe:
         job_id: The job for which it is made.
         key: Hash of all that decides the bytes; the entity tag.
         ending: Ending of the file's name in the store.
-        sources: What must still be kept for it to be made.
+        sources: What must still be kept for it to be made: where objects are once they were fetched.
         write: Writes it: a function of a module, of a path and the arguments.
         arguments: What else that takes.
     """
@@ -77,19 +78,24 @@ class KeptFile:
 
 
 def kept_file(artifacts: ArtifactStore, recipe: Recipe) -> KeptFile | None:
-    """A file that was made before; None where it was not."""
-    if not (artifacts.holds(recipe.name) and artifacts.holds(recipe.digest_name)):
+    """A file that was made before on this machine; None where it was not."""
+    local = artifacts.local
+    if not (local.holds(recipe.name) and local.holds(recipe.digest_name)):
         return None
-    return KeptFile(artifacts.path(recipe.name), artifacts.path(recipe.digest_name).read_text())
+    return KeptFile(local.path(recipe.name), local.path(recipe.digest_name).read_text())
 
 
-def require_sources(recipe: Recipe) -> None:
+def require_sources(artifacts: ArtifactStore, recipe: Recipe) -> None:
     """Refusal of a file that cannot be made any more.
+
+    Args:
+        artifacts: Where its sources are.
+        recipe: How it would be made.
 
     Raises:
         ArtifactExpired: If what it is made of is no longer kept.
     """
-    if not all(source.is_file() for source in recipe.sources):
+    if not all(artifacts.holds(source.name) for source in recipe.sources):
         raise ArtifactExpired(
             f"found that the density of job {recipe.job_id!r} is no longer kept; submit the structure again"
         )
@@ -99,13 +105,16 @@ def make(artifacts: ArtifactStore, recipe: Recipe) -> KeptFile:
     """Writes a file and its hash; runs in a process of its own.
 
     Args:
-        artifacts: Where they go.
+        artifacts: Where what it is made of comes from; the file stays on this machine.
         recipe: How it is made.
     """
-    path = artifacts.write(recipe.name, lambda partial: recipe.write(partial, *recipe.arguments))
+    for source in recipe.sources:
+        artifacts.fetch(source.name)
+    local = artifacts.local
+    path = local.write(recipe.name, lambda partial: recipe.write(partial, *recipe.arguments))
     with path.open("rb") as stream:
         digest = base64.b64encode(hashlib.file_digest(stream, "sha256").digest()).decode()
-    artifacts.write(recipe.digest_name, lambda partial: write_text(partial, digest))
+    local.write(recipe.digest_name, lambda partial: write_text(partial, digest))
     return KeptFile(path, digest)
 
 
@@ -152,7 +161,7 @@ class Sender:
             return Response(status_code=304, headers=headers)
         file = kept_file(artifacts, recipe)
         if file is None:
-            require_sources(recipe)
+            await asyncio.to_thread(require_sources, artifacts, recipe)
             if self.method == "HEAD":
                 response = Response(headers=headers, media_type=media_type)
                 del response.headers["content-length"]  # nobody knows it yet

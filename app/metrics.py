@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 
 from jobs.artifacts import ArtifactStore
 from jobs.directory import Directory
+from jobs.records import relaxation_lane
 from jobs.transport import Transport
 from rhocast.schemas import Priority
 
@@ -123,6 +124,8 @@ class StoreMetrics(Collector):
         for name, entry in self._directory.entries().items():
             workers.add_metric([name], entry.n_workers)
         yield workers
+        n_expanders = self._directory.n_expanders()
+        yield GaugeMetricFamily("rhocast_expanders", "Live processes that make jobs of batches", value=n_expanders)
 
     def _queues(self) -> Iterator[Metric]:
         labels = ["model", "priority"]
@@ -130,11 +133,13 @@ class StoreMetrics(Collector):
         in_hand = GaugeMetricFamily("rhocast_queue_in_hand", "Tasks that a worker holds", labels=labels)
         oldest = GaugeMetricFamily("rhocast_queue_oldest_seconds", "Age of the task that waits longest", labels=labels)
         dead = GaugeMetricFamily("rhocast_queue_dead_letters", "Messages that were given up", labels=labels)
-        for model in self._directory.entries():
+        infos = [entry.info for entry in self._directory.entries().values()]
+        lanes = [info.name for info in infos] + [relaxation_lane(info.name) for info in infos if info.can_relax]
+        for lane in lanes:
             for priority in Priority:
-                queue = Transport.queue_name(model, priority)
+                queue = Transport.queue_name(lane, priority)
                 state = self._transport.state(queue)
-                names = [model, str(priority)]
+                names = [lane, str(priority)]
                 waiting.add_metric(names, state.n_waiting)
                 in_hand.add_metric(names, state.n_in_hand)
                 oldest.add_metric(names, state.oldest_seconds)

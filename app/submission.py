@@ -3,11 +3,14 @@
 import asyncio
 import json
 import secrets
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import structlog
 
 from app.access import Caller, charge
+from app.computation import Computation, computation_of, relaxation_warnings
 from app.grids import chosen_grid
 from app.services import Services
 from app.structures.parsing import parsed
@@ -21,15 +24,13 @@ from jobs.version import RESULT_SCHEMA
 from rhocast.elements import MAGNETIC_ELEMENTS
 from rhocast.errors import InvalidRequest, TooLarge, TooManyRequests, UnsupportedByModel
 from rhocast.model_info import ModelInfo, Property
-from rhocast.schemas import OptimadeStructure, PlainStructure, PredictionRequest, PymatgenStructure
+from rhocast.schemas import AnyRequest, OptimadeStructure, PlainStructure, PredictionRequest, PymatgenStructure
 from rhocast.structure import Structure
-
-GridShape = tuple[int, int, int]
 
 log = structlog.get_logger()
 
 
-async def parse_structure(services: Services, request: PredictionRequest) -> Structure:
+async def parse_structure(services: Services, request: AnyRequest) -> Structure:
     """The structure of a request, read in the sandbox."""
     given = request.structure
     settings = services.settings
@@ -51,7 +52,7 @@ async def parse_structure(services: Services, request: PredictionRequest) -> Str
 async def submit(
     services: Services,
     caller: Caller,
-    request: PredictionRequest,
+    request: AnyRequest,
     idempotency_key: str,
     body_hash: str,
     item: BatchItem | None = None,
@@ -76,33 +77,32 @@ async def submit(
 def _record(
     services: Services,
     caller: Caller,
-    request: PredictionRequest,
+    request: AnyRequest,
     structure: Structure,
     origin: tuple[str, str, BatchItem | None],
 ) -> str:
-    settings = services.settings
-    want = list(dict.fromkeys(request.want))
+    computation = computation_of(request, structure)
+    want, relaxation = computation.want, computation.relaxation
     entries = services.directory.entries()
     models = chosen_models(entries, want, request.model, structure)
     infos = {info.name: info for info in models.values()}
     for info in infos.values():
         check_supported(structure, info, want)
-    grid: GridShape | None = None
-    how = ""
-    if Property.DENSITY in models:
-        limit = min(settings.max_points, models[Property.DENSITY].max_points)
-        grid, how = chosen_grid(structure, request.grid, settings.default_spacing, limit)
+    if isinstance(request, PredictionRequest) and Property.DENSITY in models:
+        limit = min(services.settings.max_points, models[Property.DENSITY].max_points)
+        grid, how = chosen_grid(structure, request.grid, services.settings.default_spacing, limit)
+        computation = replace(computation, grid=grid, grid_chosen_by=how)
     services.artifacts.require_space()
     form = canonical(structure)
     orders = [
-        _order(form, info, [one for one in want if models[one] is info], grid, settings.mantissa_bits)
+        _order(form, info, replace(computation, want=[one for one in want if models[one] is info]), services)
         for info in infos.values()
     ]
     known = _known_tasks(services, orders)
     new = [order for order in orders if order.key not in known]
     for order in new:
-        _refuse_overload(services, Transport.queue_name(order.model, request.priority))
-    charge(services, caller, structure.n_atoms if new else 1)
+        _refuse_overload(services, Transport.queue_name(order.lane, request.priority))
+    charge(services, caller, structure.n_atoms * computation.n_predictions if new else 1)
     record = JobRecord(
         id=item.job_id if (item := origin[-1]) is not None else secrets.token_urlsafe(12),
         created_at=datetime.now(UTC),
@@ -111,11 +111,13 @@ def _record(
         want=want,
         tasks={order.model: order.key for order in orders},
         models={str(wanted): info.name for wanted, info in models.items()},
-        grid_chosen_by=how,
+        relaxation=relaxation,
+        grid_chosen_by=computation.grid_chosen_by,
         priority=request.priority,
         warnings=[
             *passed_over(request.model, entries, models, structure),
             *(line for info in infos.values() for line in warnings_for(structure, info)),
+            *(line for info in infos.values() if relaxation is not None for line in relaxation_warnings(info)),
         ],
         infos={name: info_record(info_for(info, structure)) for name, info in infos.items()},
         owner=caller.owner,
@@ -128,11 +130,10 @@ def _record(
     return job_id
 
 
-def _order(
-    form: CanonicalStructure, info: ModelInfo, want: list[Property], grid: GridShape | None, mantissa_bits: int
-) -> TaskOrder:
-    shape = grid if Property.DENSITY in want else None
-    what = {
+def _order(form: CanonicalStructure, info: ModelInfo, computation: Computation, services: Services) -> TaskOrder:
+    want, relaxation, mantissa_bits = computation.want, computation.relaxation, services.settings.mantissa_bits
+    shape = computation.grid if Property.DENSITY in want else None
+    what: dict[str, Any] = {
         "schema": RESULT_SCHEMA,
         "model": info.name,
         "weights": info.weights_sha256,
@@ -140,6 +141,8 @@ def _order(
         "grid": shape,
         "mantissa_bits": mantissa_bits if shape else None,
     }
+    if relaxation is not None:
+        what["relaxation"] = relaxation.model_dump()
     points = shape[0] * shape[1] * shape[2] if shape else 0
     return TaskOrder(
         key=content_key(form.structure, what),
@@ -152,6 +155,7 @@ def _order(
             want=want,
             grid=shape,
             mantissa_bits=mantissa_bits,
+            relaxation=relaxation,
         ),
     )
 
@@ -204,6 +208,11 @@ def warnings_for(structure: Structure, info: ModelInfo) -> list[str]:
     magnetic = sorted(set(structure.symbols) & MAGNETIC_ELEMENTS)
     if magnetic and not info.has_spin:
         lines.append(f"{', '.join(magnetic)} may be magnetic; {info.name} knows no spin")
+    if info.is_conservative is False:
+        lines.append(
+            f"{info.name} reads forces and stresses off, they are no derivatives of its energy: never use them for "
+            "dynamics at constant energy or for phonons"
+        )
     return lines
 
 
@@ -240,7 +249,7 @@ def _known_tasks(services: Services, orders: list[TaskOrder]) -> dict[str, str]:
     return known
 
 
-def request_hash(request: PredictionRequest) -> str:
+def request_hash(request: AnyRequest) -> str:
     """What two requests share if they ask the same, whatever the multipart boundary was.
 
     Raises:

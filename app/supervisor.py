@@ -16,6 +16,7 @@ import structlog
 
 from app.access import require_keys
 from jobs import logs
+from jobs.artifacts import require_artifact_store
 from jobs.embedded import EmbeddedStore
 from jobs.settings import Settings
 from jobs.termination import Termination
@@ -83,11 +84,13 @@ def supervise(settings: Settings, host: str, port: int, n_workers: int) -> None:
 
     Raises:
         Unauthorized: If it would listen where a key is needed, and there is none.
+        ServerError: If results are to be kept where they cannot be.
     """
     termination = Termination()
     store = None if settings.redis_url else EmbeddedStore(settings.data / "store").start()
     url = store.url if store else settings.redis_url
     try:
+        require_artifact_store(settings)
         require_keys(settings, host, url)
     except RhocastError:
         if store is not None:

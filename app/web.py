@@ -9,6 +9,7 @@ import uvicorn
 from app.access import require_keys
 from app.factory import create_app
 from jobs import logs
+from jobs.artifacts import require_artifact_store
 from jobs.settings import Settings
 from rhocast.errors import RhocastError
 
@@ -27,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logs.configure()
     settings = Settings()
     try:
+        require_artifact_store(settings)
         require_keys(settings, asked.host, settings.redis_url)
     except RhocastError as error:
         sys.exit(error.detail)

@@ -1,4 +1,4 @@
-"""Blob store: a folder of objects whose name decides their content."""
+"""Blob store: objects whose name decides their content; here in a folder, in `jobs.bucket` in an S3 bucket."""
 
 import contextlib
 import os
@@ -8,7 +8,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from rhocast.errors import StorageFull
+import structlog
+
+from jobs.settings import Settings
+from rhocast.errors import ServiceUnavailable, StorageFull
+
+log = structlog.get_logger()
 
 
 class ArtifactStore:
@@ -27,14 +32,28 @@ class ArtifactStore:
         self._min_free_bytes = min_free_bytes
         folder.mkdir(parents=True, exist_ok=True)
 
+    @property
+    def local(self) -> "ArtifactStore":
+        """A store on this machine, for files that are made of objects and can be made again."""
+        return self
+
     def path(self, name: str) -> Path:
-        """Where an object is or would be."""
+        """Where an object is or would be, once it was fetched."""
         return self.folder / name[:2] / name
 
+    def fetch(self, name: str) -> Path:
+        """Where an object can be read.
+
+        Raises:
+            FileNotFoundError: If it is not there; or it is raised by who opens it.
+        """
+        return self.path(name)
+
     def holds(self, name: str) -> bool:
+        """Whether an object is there."""
         return self.path(name).is_file()
 
-    def write(self, name: str, fill: Callable[[Path], None]) -> Path:
+    def write(self, name: str, fill: Callable[[Path], object]) -> Path:
         """Makes an object and returns its path.
 
         Args:
@@ -89,12 +108,15 @@ class ArtifactStore:
                 f"{self._min_free_bytes / 1e6:.0f} MB; nothing was queued; try again when there is room"
             )
 
+    def require_reachable(self) -> None:
+        """Raises ServerError or ServiceUnavailable where objects lie elsewhere, and that does not answer."""
+
     def free_bytes(self) -> int:
-        """Free space where the objects are."""
+        """Free space of the folder."""
         return shutil.disk_usage(self.folder).free
 
     def n_bytes(self) -> int:
-        """Size of all objects; a walk over every one of them."""
+        """Size of all files in the folder; a walk over every one of them."""
         n_bytes = 0
         for folder in os.scandir(self.folder):
             if folder.is_dir():
@@ -114,3 +136,36 @@ class ArtifactStore:
         for path in old:
             path.unlink(missing_ok=True)
         return len(old)
+
+
+def artifact_store(settings: Settings) -> ArtifactStore:
+    """The store that the settings name.
+
+    Args:
+        settings: A folder, or the URL of a bucket.
+
+    Raises:
+        InvalidField: If the URL is none of a bucket.
+    """
+    folder, min_free_bytes = settings.artifacts_folder, settings.min_free_bytes
+    if not settings.artifacts:
+        return ArtifactStore(folder, min_free_bytes)
+    from jobs.bucket import BucketStore  # noqa: PLC0415  (it loads a client of S3, which a folder needs not)
+
+    return BucketStore(settings.artifacts, folder, min_free_bytes, settings.artifact_copy_bytes)
+
+
+def require_artifact_store(settings: Settings) -> None:
+    """Refusal to start where results can never be kept; a store that does not answer now is waited for.
+
+    Args:
+        settings: A folder, or the URL of a bucket.
+
+    Raises:
+        InvalidField: If the URL is none of a bucket.
+        ServerError: If the bucket is not there, or refuses.
+    """
+    try:
+        artifact_store(settings).require_reachable()
+    except ServiceUnavailable as error:
+        log.warning("artifacts_unreachable", error=error.detail)

@@ -1,4 +1,4 @@
-"""Which models live workers have loaded, and what each says of itself."""
+"""Which models live workers have loaded, what each says of itself, and whether an expander of batches lives."""
 
 import json
 import time
@@ -7,6 +7,7 @@ from typing import Any
 
 import redis
 from pydantic import TypeAdapter
+from redis.client import Pipeline
 
 from jobs.settings import Settings
 from rhocast.errors import ServiceUnavailable, UnknownModel
@@ -57,13 +58,13 @@ class Directory:
         self._heartbeats = f"{settings.namespace}:workers"
         self._served = f"{settings.namespace}:workers:models"
         self._known = f"{settings.namespace}:models"
+        self._expanders = f"{settings.namespace}:expanders"
         self._ttl = int(settings.job_days * 86_400)
 
     def advertise(self, worker: str, infos: list[ModelInfo]) -> None:
         """Says that a worker lives and has these models loaded; to be repeated every HEARTBEAT_SECONDS."""
         pipeline = self._client.pipeline(transaction=False)
-        pipeline.zadd(self._heartbeats, {worker: time.time()})
-        pipeline.zremrangebyscore(self._heartbeats, "-inf", time.time() - 10 * SILENCE_SECONDS)
+        _beat(pipeline, self._heartbeats, worker)
         pipeline.hset(self._served, worker, json.dumps([info.name for info in infos]))
         for info in infos:
             pipeline.hset(self._known, info.name, json.dumps(info_record(info)))
@@ -78,6 +79,21 @@ class Directory:
         pipeline.hdel(self._served, worker)
         pipeline.execute()
 
+    def advertise_expander(self, expander: str) -> None:
+        """Says that a process that expands batches lives; to be repeated every HEARTBEAT_SECONDS."""
+        pipeline = self._client.pipeline(transaction=False)
+        _beat(pipeline, self._expanders, expander)
+        pipeline.expire(self._expanders, self._ttl)
+        pipeline.execute()
+
+    def withdraw_expander(self, expander: str) -> None:
+        """Says that a process expands no more batches."""
+        self._client.zrem(self._expanders, expander)
+
+    def n_expanders(self) -> int:
+        """Number of live processes that expand batches."""
+        return int(self._client.zcount(self._expanders, time.time() - SILENCE_SECONDS, "+inf"))  # type: ignore[arg-type]
+
     def entries(self) -> dict[str, Entry]:
         """All known models by name, with the number of live workers."""
         pipeline = self._client.pipeline(transaction=False)
@@ -88,6 +104,12 @@ class Directory:
         names = [name for worker in live for name in json.loads(served.get(worker, "[]"))]
         infos = [info_from_record(json.loads(row)) for row in known.values()]
         return {info.name: Entry(info, names.count(info.name)) for info in sorted(infos, key=lambda info: info.name)}
+
+
+def _beat(pipeline: Pipeline, heartbeats: str, process: str) -> None:
+    """Notes that a process lives, and forgets those that have been silent for long."""
+    pipeline.zadd(heartbeats, {process: time.time()})
+    pipeline.zremrangebyscore(heartbeats, "-inf", time.time() - 10 * SILENCE_SECONDS)
 
 
 def chosen_models(

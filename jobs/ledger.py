@@ -23,15 +23,15 @@ from jobs.records import (
     TaskOrder,
     TaskRecord,
     TaskStatus,
-    job_status,
     no_job,
     timestamp,
 )
 from jobs.scripts import registered
 from jobs.settings import Settings
+from jobs.standings import standings
 from jobs.transport import Ticket, Transport
 from rhocast.errors import Conflict, IdempotencyConflict, JobCancelled, JobNotFinished
-from rhocast.schemas import JobStatus, Priority
+from rhocast.schemas import Priority, Progress
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,11 @@ class Ledger:
         self.settings = settings
         self.transport = Transport(client, settings)
         self._prefix = settings.namespace
-        self._scripts = registered(client, "submit", "claim", "finish", "cancel", "requeue", "create_batch")
+        self._scripts = registered(client, "submit", "claim", "finish", "cancel", "progress", "requeue", "create_batch")
 
     @property
     def channel(self) -> str:
-        """Channel on which the key of each task that starts or ends, and the id of each cancelled job, is published."""
+        """Channel of notices: the key of each task that starts, gets on or ends, the id of each cancelled job."""
         return f"{self._prefix}:notices"
 
     @property
@@ -147,7 +147,7 @@ class Ledger:
 
     @staticmethod
     def _task_request(order: TaskOrder, priority: Priority) -> dict[str, str | float]:
-        queue, message = Transport.queue_name(order.model, priority), uuid.uuid4().hex
+        queue, message = Transport.queue_name(order.lane, priority), uuid.uuid4().hex
         return {
             "key": order.key,
             "model": order.model,
@@ -191,19 +191,22 @@ class Ledger:
         """The tasks that exist, by key."""
         pipeline = self.client.pipeline(transaction=False)
         for key in keys:
-            pipeline.hmget(self._task(key), "model", "status", "attempts", "seconds", "finished", "result", "error")
+            pipeline.hmget(
+                self._task(key), "model", "status", "attempts", "progress", "seconds", "finished", "result", "error"
+            )
         return {
             key: TaskRecord(
                 key=key,
                 model=model.decode(),
                 status=TaskStatus(status.decode()),
                 attempts=int(attempts or 0),
+                progress=Progress.model_validate_json(progress) if progress else None,
                 seconds=float(seconds) if seconds else None,
                 finished_at=timestamp(float(finished)) if finished else None,
                 result=json.loads(result) if result else None,
                 error=Failure.model_validate_json(error) if error else None,
             )
-            for key, (model, status, attempts, seconds, finished, result, error) in zip(
+            for key, (model, status, attempts, progress, seconds, finished, result, error) in zip(
                 keys, pipeline.execute(), strict=True
             )
             if status is not None
@@ -211,25 +214,7 @@ class Ledger:
 
     def standings(self, job_ids: Sequence[str]) -> dict[str, Standing]:
         """How far jobs are, without those that do not exist: three round trips, however many jobs."""
-        pipeline = self.client.pipeline(transaction=False)
-        for job_id in job_ids:
-            pipeline.hmget(f"{self._prefix}:job:{job_id}", "tasks", "cancelled")
-        rows = dict(zip(job_ids, pipeline.execute(), strict=True))
-        jobs = {job_id: (json.loads(row[0]), row[1] is not None) for job_id, row in rows.items() if row[0] is not None}
-        keys = sorted({key for keys, _ in jobs.values() for key in keys})
-        for key in keys:
-            pipeline.hmget(self._task(key), "status", "message", "queue")
-        tasks = dict(zip(keys, pipeline.execute(), strict=True))
-        status = {key: TaskStatus(_text(row[0])) if row[0] is not None else None for key, row in tasks.items()}
-        waiting = [key for key in keys if status[key] == TaskStatus.QUEUED]
-        places = self.transport.places([(_text(tasks[key][1]), _text(tasks[key][2])) for key in waiting])
-        place = dict(zip(waiting, places, strict=True))
-        found: dict[str, Standing] = {}
-        for job_id, (keys, is_cancelled) in jobs.items():
-            job = job_status([status[key] for key in keys], is_cancelled=is_cancelled)
-            counted = [place[key] or 0 for key in keys if key in place] if job == JobStatus.QUEUED else []
-            found[job_id] = Standing(status=job, position=max(counted, default=0) or None)
-        return found
+        return standings(self.client, self._prefix, self.transport, job_ids)
 
     def page(self, limit: int, before: float | None = None, owner: str | None = None) -> list[JobView]:
         """Newest jobs first.
@@ -327,6 +312,18 @@ class Ledger:
             for reply in pipeline.execute()
         ]
 
+    def progress(self, key: str, done: int, total: int, worker: str) -> None:
+        """Tells who waits how far a task is; nothing happens if it is no longer in the worker's hands.
+
+        Args:
+            key: The task.
+            done: Planes of its grid that are written, or steps that are made.
+            total: All there are.
+            worker: Name of the worker.
+        """
+        progress = Progress(done=done, total=total).model_dump_json()
+        self._scripts["progress"](keys=[self._task(key)], args=[key, worker, progress, self.channel])
+
     def finish(self, ends: Sequence[End]) -> list[str | None]:
         """Records how tasks ended, in one round trip; returns the ids of the requests that asked for each.
 
@@ -364,12 +361,17 @@ class Ledger:
                 found += self.resend(key)
         return found
 
-    def resend(self, key: str) -> bool:
-        """Gives an open task a new message in place of its own, which counts no more; returns whether it was open."""
+    def resend(self, key: str, *, is_unharmed: bool = False) -> bool:
+        """Gives an open task a new message in place of its own, which counts no more; returns whether it was open.
+
+        Args:
+            key: The task.
+            is_unharmed: Whether the worker that has it hands it back and is well: that was no attempt to blame it for.
+        """
         message, queue, cost = map(_text, self.client.hmget(self._task(key), "message", "queue", "cost"))  # type: ignore[arg-type]
         replacement = uuid.uuid4().hex
         envelope = self.transport.envelope(replacement, key, float(cost or 0), queue)
-        arguments = [message, replacement, self.transport.namespace, queue, envelope]
+        arguments = [message, replacement, self.transport.namespace, queue, envelope, int(is_unharmed)]
         return bool(self._scripts["requeue"](keys=[self._task(key)], args=arguments))
 
 

@@ -14,7 +14,10 @@ from pydantic import BaseModel, ConfigDict
 
 from rhocast.errors import JobNotFound
 from rhocast.model_info import Property
-from rhocast.schemas import JobStatus, Priority
+from rhocast.schemas import JobStatus, Priority, Progress, RelaxationSettings
+
+RELAXATIONS = ".relaxations"
+"""What follows the name of a model in the name of the lane of its relaxations."""
 
 
 class TaskStatus(StrEnum):
@@ -38,6 +41,7 @@ class TaskInput(Row):
         want: Properties to compute, all from this model.
         grid: Grid points along each cell vector, for a density.
         mantissa_bits: Mantissa bits to keep of the stored grid.
+        relaxation: How far the structure is to relax; None if it is to stay.
     """
 
     model: str
@@ -46,6 +50,7 @@ class TaskInput(Row):
     want: list[Property]
     grid: tuple[int, int, int] | None = None
     mantissa_bits: int = 12
+    relaxation: RelaxationSettings | None = None
 
 
 class TaskOrder(Row):
@@ -53,7 +58,7 @@ class TaskOrder(Row):
 
     Attributes:
         key: Content key.
-        model: Name of the model, which decides the queue.
+        model: Name of the model.
         cost: Cost in the model's unit, for packing batches.
         input: What the worker needs.
     """
@@ -62,6 +67,11 @@ class TaskOrder(Row):
     model: str
     cost: float
     input: TaskInput
+
+    @property
+    def lane(self) -> str:
+        """Whose queue it waits in: that of its model, or that of the relaxations with it, which take so long."""
+        return relaxation_lane(self.model) if self.input.relaxation is not None else self.model
 
 
 class Failure(Row):
@@ -78,6 +88,7 @@ class TaskRecord(Row):
     model: str
     status: TaskStatus
     attempts: int = 0
+    progress: Progress | None = None
     seconds: float | None = None
     finished_at: datetime | None = None
     result: dict[str, Any] | None = None
@@ -96,6 +107,7 @@ class JobRecord(Row):
         tasks: Content key of the task of each model.
         models: Which model answers which property.
         grid_chosen_by: How the grid was chosen, in words.
+        relaxation: How far the structure is to relax; None if it is to stay.
         priority: Which queue its tasks are in.
         warnings: What the user should know, found before anything was computed.
         infos: What each model said of itself when the job was accepted (`ModelInfo` as JSON), for the elements at hand.
@@ -110,6 +122,7 @@ class JobRecord(Row):
     want: list[Property]
     tasks: dict[str, str]
     models: dict[str, str]
+    relaxation: RelaxationSettings | None = None
     grid_chosen_by: str = ""
     priority: Priority = Priority.INTERACTIVE
     warnings: list[str] = []
@@ -151,6 +164,13 @@ class JobView(Row):
         return max([*ends, self.record.created_at])
 
     @property
+    def progress(self) -> Progress | None:
+        """How far the task is that runs; None where the job has ended, or no worker has told it."""
+        if self.status != JobStatus.RUNNING:
+            return None
+        return next((task.progress for task in self.tasks.values() if task is not None and task.progress), None)
+
+    @property
     def failure(self) -> Failure | None:
         return next((task.error for task in self.tasks.values() if task is not None and task.error is not None), None)
 
@@ -162,10 +182,12 @@ class Standing(Row):
         status: State of the job.
         position: Place in the queue of its model and priority, 1 for the next to be taken; that of the later task
             where two wait. None where none does, or beyond the places that are counted.
+        progress: How far the task is that runs; None where no worker has told it.
     """
 
     status: JobStatus
     position: int | None = None
+    progress: Progress | None = None
 
 
 def job_status(tasks: Collection[TaskStatus | None], *, is_cancelled: bool) -> JobStatus:
@@ -184,6 +206,11 @@ def job_status(tasks: Collection[TaskStatus | None], *, is_cancelled: bool) -> J
     if all(status == TaskStatus.SUCCEEDED for status in tasks):
         return JobStatus.SUCCEEDED
     return JobStatus.RUNNING if TaskStatus.RUNNING in tasks else JobStatus.QUEUED
+
+
+def relaxation_lane(model: str) -> str:
+    """Whose queue the relaxations with a model wait in."""
+    return model + RELAXATIONS
 
 
 def no_job(job_id: str) -> JobNotFound:

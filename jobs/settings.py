@@ -17,6 +17,12 @@ class Settings(BaseSettings):
 
     # where things live
     data: Annotated[Path, Field(description="Folder of artifacts and of the embedded store")] = Path("rhocast-data")
+    artifacts: Annotated[
+        str, Field(description="Where results are kept: s3://bucket/prefix; empty: a folder under RHOCAST_DATA")
+    ] = ""
+    artifact_copy_bytes: Annotated[
+        int, Field(description="Disk for copies of what lies in a bucket, on each machine", gt=0)
+    ] = 20_000_000_000
     redis_url: Annotated[
         str,
         Field(

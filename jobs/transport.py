@@ -7,28 +7,70 @@ so a job of three hours and one of 50 ms recover alike. Everything else about a 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import dramatiq
 import redis
+import structlog
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.middleware import CurrentMessage, Middleware, SkipMessage
 
+from jobs.records import RELAXATIONS
 from jobs.settings import Settings
 from rhocast.schemas import Priority
 
 DEAD_LETTER_DAYS = 7
 _PATIENT_MILLISECONDS = 200
+_BEAT_SECONDS = 2.0  # between the signs of life that a reader of a queue gives
 _COUNTED_PLACES = 1000  # a look at a place costs Redis as much as the place is far back
+
+log = structlog.get_logger()
 
 _ACTORS = {Priority.INTERACTIVE: ("predict_interactive", 0), Priority.BULK: ("predict_bulk", 10)}
 
 
 class _Broker(RedisBroker):
-    """Dramatiq's broker, which looks at a queue that nobody waits for less often: an idle worker should be idle."""
+    """Dramatiq's broker, made to be idle while nothing happens, and to find what it was given and did not get.
+
+    Every write waits for the store's disk, so an empty queue is looked at, and written to at each beat alone. A store
+    that dies between giving messages out and its answer leaves messages in the hands of a reader that never saw them;
+    as its lease goes on, nobody else would get them. At each beat they go back to their queue.
+    """
+
+    def __init__(self, **parameters: Any) -> None:
+        super().__init__(**parameters)
+        self._held: dict[str, set[str]] = {}
+        self._next_beat: dict[str, float] = {}
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> dramatiq.broker.Consumer:
-        is_urgent = queue_name.endswith(f".{Priority.INTERACTIVE}")
-        return super().consume(queue_name, prefetch, timeout if is_urgent else max(timeout, _PATIENT_MILLISECONDS))
+        is_urgent = queue_name.endswith(f".{Priority.INTERACTIVE}") and RELAXATIONS not in queue_name
+        consumer = super().consume(queue_name, prefetch, timeout if is_urgent else max(timeout, _PATIENT_MILLISECONDS))
+        # After an error Dramatiq reads on with a new consumer, while what the one before read is still in hand.
+        consumer.queued_message_ids = self._held.setdefault(queue_name, set())  # pyright: ignore[reportAttributeAccessIssue]
+        return consumer
+
+    def do_fetch(self, queue_name: str, count: int) -> list[bytes]:
+        """Up to some messages for a reader that has handed out all it had, now in its hands."""
+        if time.monotonic() >= self._next_beat.get(queue_name, 0.0):
+            self._beat(queue_name)
+        if not self.client.llen(f"{self.namespace}:{queue_name}"):
+            return []
+        return self._dispatch("fetch")(queue_name, count)
+
+    def _beat(self, queue_name: str) -> None:
+        """Gives a sign of life, returns what was never received, and takes messages from those who are silent."""
+        self._next_beat[queue_name] = time.monotonic() + min(_BEAT_SECONDS, self.heartbeat_timeout / 4000)
+        # Copied before the look: what is handled between the two is in neither.
+        held = {message_id.encode() for message_id in self._held.get(queue_name, set()).copy()}
+        noted = self.client.smembers(f"{self.namespace}:__acks__.{self.broker_id}.{queue_name}")
+        lost = [message_id for message_id in noted if message_id not in held]
+        if lost:
+            log.warning("messages_returned", queue=queue_name, count=len(lost))
+        self.do_requeue(queue_name, *lost)
+
+    def _should_do_maintenance(self, command: str) -> int:
+        """Whether a command also looks for silent readers; Dramatiq itself rolls dice."""
+        return int(command == "requeue")
 
 
 @dataclass(frozen=True)
@@ -81,8 +123,6 @@ class Transport:
             client=client,
             namespace=self.namespace,
             heartbeat_timeout=int(settings.lease_seconds * 1000),
-            # Dramatiq looks for lost workers at this chance per million commands; its default suits thousands a second.
-            maintenance_chance=20_000,
             dead_message_ttl=DEAD_LETTER_DAYS * 86_400_000,
             middleware=[CurrentMessage(), _DeadLetter()],
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import rhocast
 
-RESULT_SCHEMA = 4
+RESULT_SCHEMA = 5
 """Part of every content key: raise it when the same model gives another result or another record of it."""
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ("sdk/src", "app", "jobs", "workers", "models", "reference", "benchmarks", "examples", "tests")
+ROOMS = ("sdk/src", "app", "jobs", "workers", "models", "dynamics", "reference", "benchmarks", "examples", "tests")
 FILES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 
 MOST_LINES_OF_A_FILE = 400

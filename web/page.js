@@ -98,6 +98,7 @@ async function follow(id) {
   const { signal } = current;
   find("welcome").hidden = true;
   find("result").hidden = true;
+  tellProgress({});
   let last;
   try {
     await watch(
@@ -110,6 +111,7 @@ async function follow(id) {
     );
   } catch (error) {
     if (signal.aborted) return;
+    tellProgress({});
     if (error.status === 404) forget(id);
     list(find("recent"));
     say();
@@ -133,7 +135,16 @@ const STATES = {
   expired: "It is no longer kept.",
 };
 
+/** Shows how far a job is; a screen reader finds it when it looks there, and is not told twice a second. */
+function tellProgress({ progress }) {
+  find("progress").hidden = !progress;
+  if (!progress) return;
+  Object.assign(find("progress").querySelector("progress"), { max: progress.total, value: progress.done });
+  find("progress-text").textContent = `${progress.done} of ${progress.total}`;
+}
+
 function tellState(job) {
+  tellProgress(job);
   const news = `${job.id} ${job.status} ${job.position ?? ""}`;
   if (find("state").dataset.news === news) return; // a screen reader shall not hear it again
   find("state").dataset.news = news;

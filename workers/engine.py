@@ -1,10 +1,8 @@
 """One batch from claim to result."""
 
-import gzip
-import json
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,7 +13,7 @@ from jobs.artifacts import ArtifactStore
 from jobs.canonical import structure_from_record
 from jobs.grids import write_grid
 from jobs.ledger import End, Ledger
-from jobs.records import Failure, TaskInput
+from jobs.records import TaskInput
 from jobs.transport import Ticket
 from jobs.version import code_version
 from models.interface import (
@@ -31,12 +29,11 @@ from models.interface import (
     PotentialPrediction,
 )
 from rhocast.density.zarr_archive import planes_of_slabs
-from rhocast.errors import InvalidField, PredictionFailed, RhocastError, TooLarge, UnknownModel
+from rhocast.errors import InvalidField, PredictionFailed, ServiceUnavailable, TooLarge
 from rhocast.structure import Structure
 from workers.batcher import Budgets
+from workers.desk import Desk, failure, require_weights
 from workers.metrics import WorkerMetrics
-
-SMALL_RESULT_BYTES = 256_000  # larger ones go to the blob store; Redis keeps pointers
 
 log = structlog.get_logger()
 
@@ -70,18 +67,14 @@ class Engine:
         metrics: WorkerMetrics,
     ) -> None:
         self._models = models
-        self._ledger = ledger
+        self._desk = Desk(ledger, artifacts, worker, metrics)
         self._artifacts = artifacts
-        self._worker = worker
         self._budgets = budgets
         self._metrics = metrics
 
     def run(self, tickets: Sequence[Ticket]) -> list[bool]:
         """Runs a batch; for each ticket: whether its message is to be acknowledged (else it is dead-lettered)."""
-        claims = self._ledger.claim(tickets, self._worker, is_shared=len(tickets) > 1)
-        self._metrics.count_batch(tickets, claims, self._budgets.of(tickets[0].model))
-        for ticket in [ticket for ticket, claim in zip(tickets, claims, strict=True) if claim.outcome == "exhausted"]:
-            log.error("task_given_up", task=ticket.key, model=ticket.model, outcome="WorkerLost")
+        claims = self._desk.claim(tickets, self._budgets.of(tickets[0].model), is_shared=len(tickets) > 1)
         works = [
             _Work(ticket, claim.input, structure_from_record(claim.input.structure))
             for ticket, claim in zip(tickets, claims, strict=True)
@@ -98,19 +91,7 @@ class Engine:
         for work in works:
             groups[tuple(sorted(work.input.want))].append(work)
         for group in groups.values():
-            ends = self._ends(group)
-            for end, requests in zip(ends, self._ledger.finish(ends), strict=True):
-                self._tell(group[0].input.model, end, requests)
-
-    def _tell(self, model: str, end: End, requests: str | None) -> None:
-        """Counts the end of a task and logs it beside the requests that asked for it, if it was the first end."""
-        if requests is None:
-            return
-        outcome = end.error.code if end.error is not None else "succeeded"
-        self._metrics.count_end(model, outcome)
-        log.info(
-            "task_ended", task=end.key, model=model, outcome=outcome, seconds=round(end.seconds, 4), request_id=requests
-        )
+            self._desk.finish(group[0].input.model, self._ends(group))
 
     def _ends(self, works: Sequence[_Work]) -> list[End]:
         """Ends of works of one model and one set of properties; a bad one never takes its neighbours with it."""
@@ -119,12 +100,21 @@ class Engine:
             results = self._timed(works)
         except OutOfMemory:
             return self._split(works)
+        except ServiceUnavailable as error:
+            return self._handed_back(works, error)
         except Exception as error:  # noqa: BLE001  (whatever a model raises belongs to the structure that caused it)
             if len(works) > 1:
                 return [end for work in works for end in self._ends([work])]
-            return [End(works[0].ticket.key, time.perf_counter() - start, error=_failure(error, works[0]))]
+            return [self._failed(works[0], error, time.perf_counter() - start)]
         seconds = (time.perf_counter() - start) / len(works)
         return [End(work.ticket.key, seconds, result=result) for work, result in zip(works, results, strict=True)]
+
+    def _handed_back(self, works: Sequence[_Work], error: ServiceUnavailable) -> list[End]:
+        """No ends: where results cannot be kept for now, no structure is to blame, and tasks wait in their queue."""
+        for work in works:
+            self._desk.hand_back(work.ticket.key, was_claimed=True)
+        log.warning("results_not_kept", model=works[0].input.model, tasks=len(works), error=error.detail)
+        return []
 
     def _split(self, works: Sequence[_Work]) -> list[End]:
         self._metrics.count_split(works[0].input.model)
@@ -137,7 +127,11 @@ class Engine:
             f"found that {work.structure.n_atoms} atoms and a grid of {work.input.grid or 'no'} points do not fit the "
             f"memory of the device for {work.input.model}; expected less; choose a coarser grid or fewer atoms"
         )
-        return [End(work.ticket.key, 0.0, error=_failure(error, work))]
+        return [self._failed(work, error, 0.0)]
+
+    @staticmethod
+    def _failed(work: _Work, error: Exception, seconds: float) -> End:
+        return End(work.ticket.key, seconds, error=failure(error, work.input.model, work.ticket.key))
 
     def _timed(self, works: Sequence[_Work]) -> list[dict[str, Any]]:
         start = time.perf_counter()
@@ -148,10 +142,8 @@ class Engine:
 
     def _compute(self, works: Sequence[_Work]) -> list[dict[str, Any]]:
         model = self._models[works[0].input.model]
-        if any(work.input.weights_sha256 != model.info.weights_sha256 for work in works):
-            raise UnknownModel(
-                f"found that {model.info.name} got new weights after this was asked; expected the same; submit again"
-            )
+        for work in works:
+            require_weights(model.info, work.input)
         structures = [work.structure for work in works]
         if isinstance(model, DensityModel):
             fields = model.fields(structures)
@@ -167,7 +159,8 @@ class Engine:
 
         def fill(path: Any) -> None:
             bits, volume = work.input.mantissa_bits, work.structure.volume
-            grid = write_grid(path, shape, finite_slabs(field, shape), field.n_electrons, volume, bits)
+            report = self._desk.report(work.ticket.key)
+            grid = write_grid(path, shape, finite_slabs(field, shape, report), field.n_electrons, volume, bits)
             written.update(asdict(grid))
 
         name = f"{work.ticket.key}.zarr.zip"
@@ -187,22 +180,20 @@ class Engine:
         }
 
     def _stored_potential(self, work: _Work, answer: PotentialPrediction) -> dict[str, Any]:
-        for name in ("energy", "forces", "stress", "magmoms"):
+        for name in ("energy", "energies", "forces", "stress", "magmoms"):
             value = getattr(answer, name)
             if value is not None and not np.isfinite(value).all():
                 raise PredictionFailed(
                     f"found {name} that are no numbers; expected finite ones; report it with the structure"
                 )
         result: dict[str, Any] = {"energy": answer.energy, "code_version": code_version()}
+        if answer.energies is not None:
+            result["energies"] = answer.energies.tolist()
         for name in ("forces", "stress", "magmoms"):
             if name in work.input.want and (value := getattr(answer, name)) is not None:
                 result[name] = value.tolist()
-        text = json.dumps(result).encode()
-        if len(text) <= SMALL_RESULT_BYTES:
-            return result
-        name = f"{work.ticket.key}.json.gz"
-        self._artifacts.write(name, lambda path: path.write_bytes(gzip.compress(text)))  # type: ignore[arg-type]
-        return {"artifact": name}
+        stored = self._desk.stored(work.ticket.key, result)
+        return stored | {"isolated": list(answer.isolated)} if answer.isolated else stored
 
 
 def _uncertainty_record(expected: ExpectedError) -> dict[str, Any]:
@@ -216,13 +207,21 @@ def _uncertainty_record(expected: ExpectedError) -> dict[str, Any]:
     }
 
 
-def finite_slabs(field: DensityField, shape: GridShape) -> Iterator[FloatArray]:
+def finite_slabs(field: DensityField, shape: GridShape, report: Callable[[int, int], None]) -> Iterator[FloatArray]:
     """Values of a field in e/Å³, slab by slab as they are stored, so that memory is that of one slab.
 
+    Args:
+        field: The field.
+        shape: Points along each cell vector.
+        report: Told how many planes are stored, and of how many; not of a grid of one slab, which takes a moment.
+
     Raises:
-        PredictionFailed: If one is no number.
+        PredictionFailed: If a value is no number.
     """
-    for first, last in planes_of_slabs(shape):
+    slabs = planes_of_slabs(shape)
+    for first, last in slabs:
+        if len(slabs) > 1:
+            report(first, shape[0])
         values = field.on_planes(shape, first, last)
         if n_bad := np.count_nonzero(~np.isfinite(values)):
             raise PredictionFailed(
@@ -230,14 +229,3 @@ def finite_slabs(field: DensityField, shape: GridShape) -> Iterator[FloatArray]:
                 "expected finite ones; report it with the structure"
             )
         yield values
-
-
-def _failure(error: Exception, work: _Work) -> Failure:
-    if isinstance(error, RhocastError):
-        return Failure(code=type(error).__name__, detail=error.detail)
-    log.error("prediction_failed", model=work.input.model, task=work.ticket.key, exc_info=error)
-    return Failure(
-        code="PredictionFailed",
-        detail=f"found that {work.input.model} raised {type(error).__name__}: {error}; expected an answer; "
-        "report it with the structure",
-    )

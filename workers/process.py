@@ -4,26 +4,33 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import dramatiq
 import numpy as np
 import redis
 import structlog
 
-from jobs.artifacts import ArtifactStore
+from jobs.artifacts import artifact_store
 from jobs.connection import connect
 from jobs.directory import HEARTBEAT_SECONDS, Directory
 from jobs.ledger import Ledger
+from jobs.records import relaxation_lane
 from jobs.settings import Settings
 from jobs.termination import Termination
+from jobs.transport import Ticket, Transport
 from models.interface import DensityModel, Potential
 from rhocast.errors import RhocastError
 from rhocast.model_info import Property
+from rhocast.schemas import Priority
 from rhocast.structure import Structure
 from workers.batcher import Batcher, Budgets
+from workers.desk import Desk
 from workers.engine import Engine
 from workers.metrics import WorkerMetrics
+from workers.relaxer import Relaxer
+from workers.turns import Turns
 
 _STORE_PATIENCE_SECONDS = 120
 _PRUNE_EVERY_SECONDS = 3600.0
@@ -48,20 +55,13 @@ class WorkerProcess:
         self._models = {model.info.name: model for model in models}
         self._client = connect(settings.redis_url, patience=_STORE_PATIENCE_SECONDS)
         self._directory = Directory(self._client, settings)
-        self._artifacts = ArtifactStore(settings.artifacts_folder, settings.min_free_bytes)
+        self._artifacts = artifact_store(settings)
         self._ledger = Ledger(self._client, settings)
-        budgets = Budgets(settings.batch_budget)
         self.metrics = WorkerMetrics()
-        engine = Engine(self._models, self._ledger, self._artifacts, self.name, budgets, self.metrics)
-        self._batcher = Batcher(engine.run, budgets, settings.batch_wait_milliseconds / 1000)
-        self._ledger.transport.serve(list(self._models), self._batcher.handle)
-        self._reader = dramatiq.Worker(
-            self._ledger.transport.broker,
-            queues=set(self._ledger.transport.queue_names(list(self._models))),
-            worker_timeout=settings.poll_milliseconds,
-            worker_threads=settings.worker_threads,
-        )
-        self._reader.queue_prefetch = settings.worker_threads
+        turns = Turns()
+        self._batcher = self._new_batcher(turns)
+        self._relaxer = self._new_relaxer(turns)
+        self._readers = self._new_readers()
         self._chores = [
             _Chore(HEARTBEAT_SECONDS, self._advertise),
             _Chore(settings.reconcile_seconds, self._reconcile),
@@ -73,10 +73,12 @@ class WorkerProcess:
         for model in self._models.values():
             warm_up(model)
         self._batcher.start()
-        self._reader.start()
-        for thread in self._reader.workers:
-            # A new message wakes them whatever this is: only the threads that ask Redis must look often.
-            thread.timeout = _IDLE_THREAD_SECONDS
+        self._relaxer.start()
+        for reader in self._readers:
+            reader.start()
+            for thread in reader.workers:
+                # A new message wakes them whatever this is: only the threads that ask Redis must look often.
+                thread.timeout = _IDLE_THREAD_SECONDS
         log.info("worker_ready", worker=self.name, models=list(self._models))
 
     def tick(self) -> None:
@@ -85,13 +87,56 @@ class WorkerProcess:
             chore.run_if_due()
 
     def stop(self) -> None:
-        """Takes no more work, finishes what is in hand, returns the rest to the queues."""
+        """Takes no more work, finishes the predictions in hand, returns the rest to the queues, relaxations too."""
         log.info("worker_draining", worker=self.name)
         self._directory.withdraw(self.name)
-        self._reader.stop(timeout=int(self._settings.drain_seconds * 1000))
+        self._relaxer.stop()
+        patience = int(self._settings.drain_seconds * 1000)
+        with ThreadPoolExecutor(len(self._readers)) as together:
+            list(together.map(lambda reader: reader.stop(timeout=patience), self._readers))
         self._batcher.stop()
         self._client.close()
         log.info("worker_stopped", worker=self.name)
+
+    def _new_batcher(self, turns: Turns) -> Batcher:
+        budgets = Budgets(self._settings.batch_budget)
+        engine = Engine(self._models, self._ledger, self._artifacts, self.name, budgets, self.metrics)
+
+        def run(tickets: Sequence[Ticket]) -> list[bool]:
+            with turns:
+                return engine.run(tickets)
+
+        return Batcher(run, budgets, self._settings.batch_wait_milliseconds / 1000)
+
+    def _new_relaxer(self, turns: Turns) -> Relaxer:
+        desk = Desk(self._ledger, self._artifacts, self.name, self.metrics)
+        return Relaxer(potentials(self._models), desk, Budgets(self._settings.batch_budget), turns)
+
+    def _new_readers(self) -> list[dramatiq.Worker]:
+        """One reader for predictions, and one for the relaxations of each priority, so that none waits for another's.
+
+        A thread waits for the end of what it has read, and that of a relaxation is far.
+        """
+        models, lanes = list(self._models), [relaxation_lane(name) for name in potentials(self._models)]
+        readers = [self._new_reader(self._ledger.transport, models, self._batcher.handle, tuple(Priority))]
+        for priority in Priority if lanes else ():
+            # Dramatiq has one reader for each of its brokers.
+            transport = Transport(self._client, self._settings)
+            readers.append(self._new_reader(transport, lanes, self._relaxer.handle, (priority,)))
+        return readers
+
+    def _new_reader(
+        self, transport: Transport, lanes: Sequence[str], handle: Callable[[Ticket], bool], read: Sequence[Priority]
+    ) -> dramatiq.Worker:
+        transport.serve(lanes, handle)
+        reader = dramatiq.Worker(
+            transport.broker,
+            queues={transport.queue_name(lane, priority) for lane in lanes for priority in read},
+            worker_timeout=self._settings.poll_milliseconds,
+            worker_threads=self._settings.worker_threads,
+        )
+        reader.queue_prefetch = self._settings.worker_threads
+        return reader
 
     def _advertise(self) -> None:
         self._directory.advertise(self.name, [model.info for model in self._models.values()])
@@ -119,6 +164,13 @@ def run(settings: Settings, models: Sequence[DensityModel | Potential]) -> None:
         while not termination.wait(_TICK_SECONDS):
             worker.tick()
         worker.stop()
+
+
+def potentials(models: Mapping[str, DensityModel | Potential]) -> dict[str, Potential]:
+    """Those of some models with which a structure can relax, by name."""
+    return {
+        name: model for name, model in models.items() if not isinstance(model, DensityModel) and model.info.can_relax
+    }
 
 
 def warm_up(model: DensityModel | Potential) -> None:

@@ -78,6 +78,13 @@ class Expander:
         except _Stopped:
             ledger.resend(ticket.key)  # another process goes on at once
             return True
+        except ServiceUnavailable as found:
+            log.warning("batch_waits", batch=ticket.key, error=found.detail)
+            ledger.resend(ticket.key, is_unharmed=True)
+            return True
+        except ServerError as found:
+            error = Failure(code=type(found).__name__, detail=found.detail)
+            log.error("batch_unreadable", batch=ticket.key, error=found.detail)
         except BatchNotFound:
             pass  # it was so old that it is no longer kept
         except OSError as found:
@@ -108,8 +115,8 @@ class Expander:
         """Place of the first item of each page, and the lines of its items."""
         artifacts = self._services.artifacts
         with (
-            artifacts.path(requests_name(batch_id)).open("rb") as requests,
-            artifacts.path(headings_name(batch_id)).open("rb") as headings,
+            artifacts.fetch(requests_name(batch_id)).open("rb") as requests,
+            artifacts.fetch(headings_name(batch_id)).open("rb") as headings,
         ):
             lines = zip(requests, headings, strict=True)
             for number in itertools.count():

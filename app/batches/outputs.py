@@ -12,11 +12,16 @@ from app.problems import problem
 from app.services import Services
 from jobs.batches import BatchView
 from jobs.records import BatchItem, JobView
-from rhocast.batch_schemas import Batch, BatchLine, BatchSettings, ItemStatus
+from rhocast.batch_schemas import Batch, BatchLine, BatchSettings, BatchStatus, ItemStatus
 from rhocast.errors import ArtifactExpired, JobCancelled, RhocastError, error_from_problem
 from rhocast.schemas import Job
 
 _PAGE = 50  # items that are answered for at once
+
+_WAITS_FOR_AN_EXPANDER = (
+    "found no live process that makes jobs of batches; the batch is kept and waits for one: the operator starts it by "
+    "`python -m app.batches` (`rhocast serve` does)"
+)
 
 
 def batch_answer(services: Services, view: BatchView) -> Batch:
@@ -31,10 +36,15 @@ def batch_answer(services: Services, view: BatchView) -> Batch:
         finished_at=view.finished_at,
         expires_at=record.created_at + timedelta(days=services.settings.job_days),
         settings=BatchSettings.model_validate(record.settings),
-        warnings=record.warnings,
+        warnings=[*record.warnings, *_waiting_warnings(services, view)],
         error=problem(error_from_problem(failure.code, 500, failure.detail)) if failure is not None else None,
         links={"self": link, "output": f"{link}/output", "errors": f"{link}/errors"},
     )
+
+
+def _waiting_warnings(services: Services, view: BatchView) -> list[str]:
+    is_open = view.status == BatchStatus.VALIDATING
+    return [_WAITS_FOR_AN_EXPANDER] if is_open and not services.directory.n_expanders() else []
 
 
 async def output_lines(
@@ -51,7 +61,7 @@ async def output_lines(
     Raises:
         ArtifactExpired: If the names of its items are no longer kept.
     """
-    path = services.artifacts.path(headings_name(view.record.id))
+    path = await asyncio.to_thread(services.artifacts.fetch, headings_name(view.record.id))
     with path.open("rb") as headings:
         numbered = itertools.islice(enumerate(headings), start, None)
         while True:

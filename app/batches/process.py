@@ -3,8 +3,10 @@
 import os
 import secrets
 import socket
+import time
 
 import dramatiq
+import redis
 import structlog
 
 from app.batches.expansion import Expander
@@ -12,6 +14,7 @@ from app.factory import services_of
 from app.metrics import WebMetrics
 from jobs.batches import QUEUE, SOURCE
 from jobs.connection import connect
+from jobs.directory import HEARTBEAT_SECONDS
 from jobs.settings import Settings
 from jobs.termination import Termination
 
@@ -30,21 +33,33 @@ class ExpanderProcess:
     """
 
     def __init__(self, settings: Settings) -> None:
-        name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._client = connect(settings.redis_url, patience=_STORE_PATIENCE_SECONDS)
         self._services = services_of(settings, self._client, WebMetrics())
-        self._expander = Expander(self._services, name)
+        self._expander = Expander(self._services, self.name)
         transport = self._services.ledger.transport
         transport.serve([SOURCE], self._expander.handle)
         self._reader = dramatiq.Worker(transport.broker, queues={QUEUE}, worker_threads=_THREADS)
         self._reader.queue_prefetch = _THREADS
+        self._next_heartbeat = time.monotonic()
 
     def start(self) -> None:
         self._reader.start()
         log.info("expander_ready")
 
+    def tick(self) -> None:
+        """Says that this process lives, when that is due; to be called about once a second."""
+        if time.monotonic() < self._next_heartbeat:
+            return
+        self._next_heartbeat = time.monotonic() + HEARTBEAT_SECONDS
+        try:
+            self._services.directory.advertise_expander(self.name)
+        except redis.RedisError as error:
+            log.warning("heartbeat_failed", error=str(error))
+
     def stop(self) -> None:
         """Takes no more batches and hands those in hand back to the queue."""
+        self._services.directory.withdraw_expander(self.name)
         self._expander.stop()
         self._reader.stop(timeout=_STOP_MILLISECONDS)
         self._services.close()
@@ -61,6 +76,7 @@ def run(settings: Settings) -> None:
     termination = Termination()
     process = ExpanderProcess(settings)
     process.start()
+    process.tick()
     while not termination.wait(1.0):
-        pass
+        process.tick()
     process.stop()

@@ -18,7 +18,7 @@ from app.problems import documented
 from app.services import Services, ServicesDep
 from jobs.records import Standing
 from rhocast.errors import JobNotFound
-from rhocast.schemas import Job
+from rhocast.schemas import Job, JobStatus
 
 router = APIRouter(tags=["jobs"])
 
@@ -27,12 +27,27 @@ _LONGEST_SECONDS = 600.0
 
 _HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # neither caches nor nginx hold events back
 _DESCRIPTION = (
-    "One event for each state of the job: `queued` (again when its place changes), `running`, then the last one, "
-    "`succeeded`, `failed`, `cancelled` or `expired`. The data of each is the job without its result. Events are "
-    "states, not a history: what passed while nobody read is left out. A comment comes every 15 s."
+    "One event for each state of the job: `queued` (again when its place changes), `running`, `progress` (where it "
+    "takes a moment, about twice a second), then the last one, `succeeded`, `failed`, `cancelled` or `expired`. The "
+    "data of each is the job without its result. Events are states, not a history: what passed while nobody read is "
+    "left out. A comment comes every 15 s."
 )
+_EVENT: dict[str, Any] = {
+    "type": "object",
+    "description": "One event",
+    "required": ["event", "id", "data"],
+    "properties": {
+        "event": {"type": "string", "enum": [*JobStatus, "progress"]},
+        "id": {"type": "string", "description": "What Last-Event-ID names"},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": {"$ref": "#/components/schemas/Job"},
+        },
+    },
+}
 _RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {"description": _DESCRIPTION, "content": {"text/event-stream": {"schema": {"type": "string"}}}},
+    200: {"description": _DESCRIPTION, "content": {"text/event-stream": {"schema": _EVENT}}},
     204: {"description": "The job has ended, and the last event is known to whoever asks"},
     **documented(JobNotFound),
 }
@@ -98,7 +113,7 @@ async def _events(
                     yield _event(last)
                 return
             last_event_id = _event_id(standing)
-            yield _event(job.model_copy(update={"status": standing.status, "position": standing.position}))
+            yield _event(job.model_copy(update=dict(standing)))
 
 
 def _last(services: Services, job_id: str) -> Job | None:
@@ -112,11 +127,13 @@ def _last(services: Services, job_id: str) -> Job | None:
 
 
 def _event(job: Job) -> bytes:
-    name = str(job.status)
-    event_id = _event_id(Standing(status=job.status, position=job.position))
+    name = str(job.status) if job.progress is None else "progress"
+    event_id = _event_id(Standing(status=job.status, position=job.position, progress=job.progress))
     return format_sse_event(event=name, id=event_id, data_str=job.model_dump_json())
 
 
 def _event_id(standing: Standing) -> str:
     """Name of a state; whoever knows it needs no event to tell it."""
+    if standing.progress is not None:
+        return f"progress-{standing.progress.done}"
     return f"{standing.status}-{standing.position}" if standing.position is not None else str(standing.status)

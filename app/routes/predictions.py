@@ -27,7 +27,7 @@ from rhocast.errors import (
     UnsupportedFormat,
 )
 from rhocast.model_info import Property
-from rhocast.schemas import Job, PredictionRequest
+from rhocast.schemas import AnyRequest, Job, PredictionRequest
 
 router = APIRouter(tags=["predictions"])
 
@@ -56,17 +56,22 @@ MULTIPART: dict[str, Any] = {
     },
 }
 
-_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {"schema": {"$ref": "#/components/schemas/PredictionRequest"}},
-            "multipart/form-data": {"schema": MULTIPART},
-        },
-    }
-}
 
-_RESPONSES = {
+def body_of(schema: str, form: dict[str, Any]) -> dict[str, Any]:
+    """`openapi_extra=` of a route that reads JSON or a form.
+
+    Args:
+        schema: Name of the schema of the JSON.
+        form: Schema of the form.
+    """
+    content = {
+        "application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}},
+        "multipart/form-data": {"schema": form},
+    }
+    return {"requestBody": {"required": True, "content": content}}
+
+
+RESPONSES = {
     202: {"description": "Accepted; the Location header names the job", "model": Job},
     **documented(
         InvalidRequest, InvalidStructure, TooLarge, UnsupportedFormat, IdempotencyConflict, TooManyRequests, StorageFull
@@ -78,16 +83,31 @@ IdempotencyKey = Annotated[str, Header(max_length=255, description="Makes a repe
 
 
 def _route(path: str, summary: str) -> Any:
-    return router.post(path, response_model=Job, responses=_RESPONSES, openapi_extra=_BODY, summary=summary)
+    body = body_of("PredictionRequest", MULTIPART)
+    return router.post(path, response_model=Job, responses=RESPONSES, openapi_extra=body, summary=summary)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How a request wants to be answered: how long it waits, and its idempotency key."""
+
+    wait_seconds: float
+    idempotency_key: str
+
+
+def terms(services: ServicesDep, prefer: Prefer = "", idempotency_key: IdempotencyKey = "") -> Terms:
+    return Terms(_wait_seconds(prefer, services.settings.max_wait_seconds), idempotency_key)
+
+
+TermsDep = Annotated[Terms, Depends(terms)]
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A request as it arrived: what it asks, how long it waits, and its idempotency key."""
+    """A request as it arrived: what it asks, and how it wants to be answered."""
 
     request: PredictionRequest
-    wait_seconds: float
-    idempotency_key: str
+    terms: Terms
 
     def only(self, offered: Collection[Property], default: list[Property]) -> "Asked":
         """The same, at an address that offers certain properties.
@@ -109,12 +129,9 @@ class Asked:
         return self
 
 
-async def asked(
-    request: Request, services: ServicesDep, prefer: Prefer = "", idempotency_key: IdempotencyKey = ""
-) -> Asked:
+async def asked(request: Request, services: ServicesDep, terms: TermsDep) -> Asked:
     body = await read_body(request, services.settings.max_body_bytes)
-    prediction = await read_prediction(request, body)
-    return Asked(prediction, _wait_seconds(prefer, services.settings.max_wait_seconds), idempotency_key)
+    return Asked(await read_prediction(request, body), terms)
 
 
 AskedDep = Annotated[Asked, Depends(asked)]
@@ -122,29 +139,43 @@ AskedDep = Annotated[Asked, Depends(asked)]
 
 @_route("/v1/predictions", "Predict what is wanted of a structure")
 async def predict(asked: AskedDep, response: Response, services: ServicesDep, caller: CallerDep) -> Job:
-    return await _answer(services, caller, response, asked)
+    return await answer(services, caller, response, asked.request, asked.terms)
 
 
 @_route("/v1/density", "Predict the density of a structure")
 async def predict_density(asked: AskedDep, response: Response, services: ServicesDep, caller: CallerDep) -> Job:
-    return await _answer(services, caller, response, asked.only([Property.DENSITY], [Property.DENSITY]))
+    only = asked.only([Property.DENSITY], [Property.DENSITY])
+    return await answer(services, caller, response, only.request, only.terms)
 
 
 @_route("/v1/energy", "Predict energy and forces of a structure")
 async def predict_energy(asked: AskedDep, response: Response, services: ServicesDep, caller: CallerDep) -> Job:
     offered = [one for one in Property if one != Property.DENSITY]
-    return await _answer(services, caller, response, asked.only(offered, [Property.ENERGY, Property.FORCES]))
+    only = asked.only(offered, [Property.ENERGY, Property.FORCES])
+    return await answer(services, caller, response, only.request, only.terms)
 
 
-async def _answer(services: Services, caller: Caller, response: Response, asked: Asked) -> Job:
-    deadline = time.monotonic() + asked.wait_seconds
-    body_hash = hashlib.sha256(request_hash(asked.request).encode()).hexdigest()
-    job_id = await submit(services, caller, asked.request, asked.idempotency_key, body_hash)
+async def answer(services: Services, caller: Caller, response: Response, request: AnyRequest, terms: Terms) -> Job:
+    """The job of a request, as soon as it has ended or the request waits no longer.
+
+    Args:
+        services: What the application has.
+        caller: Who asks.
+        response: Whose status and headers say how far it is.
+        request: What is asked.
+        terms: How it wants to be answered.
+
+    Raises:
+        RhocastError: What is wrong with the request.
+    """
+    deadline = time.monotonic() + terms.wait_seconds
+    body_hash = hashlib.sha256(request_hash(request).encode()).hexdigest()
+    job_id = await submit(services, caller, request, terms.idempotency_key, body_hash)
     view = await finished_view(services, caller, job_id, deadline - time.monotonic())
     job = await asyncio.to_thread(services.answers.job, view)
     response.headers["Location"] = f"/v1/jobs/{job_id}"
-    if asked.wait_seconds > 0:
-        response.headers["Preference-Applied"] = f"wait={asked.wait_seconds:g}"
+    if terms.wait_seconds > 0:
+        response.headers["Preference-Applied"] = f"wait={terms.wait_seconds:g}"
     if not job.status.is_final:
         response.status_code = 202
         response.headers["Retry-After"] = "1"

@@ -45,6 +45,7 @@ def health() -> Health:
     "/readyz",
     responses={503: {"model": Health, "description": "Something is missing"}},
     summary="Whether work can be done",
+    description="Without a live expander, which only batches need, the service is ready all the same: they wait.",
 )
 def ready(services: ServicesDep) -> JSONResponse:
     checks: dict[str, str] = {}
@@ -53,13 +54,15 @@ def ready(services: ServicesDep) -> JSONResponse:
         checks["store"] = "ok"
         checks["workers"] = "ok" if entries else "no worker has started"
         checks |= {f"model {name}": "ok" if entry.n_workers else "no live worker" for name, entry in entries.items()}
+        checks["expander"] = "ok" if services.directory.n_expanders() else "no live expander: batches wait"
     except redis.RedisError as error:
         checks["store"] = f"does not answer ({type(error).__name__})"
     try:
         services.artifacts.require_space()
+        services.artifacts.require_reachable()
         checks["artifacts"] = "ok"
     except (RhocastError, OSError) as error:
         checks["artifacts"] = str(error)
-    is_ready = all(found == "ok" for found in checks.values())
+    is_ready = all(found == "ok" for name, found in checks.items() if name != "expander")
     health = Health(status="ok" if is_ready else "not ready", version=code_version(), checks=checks)
     return JSONResponse(health.model_dump(mode="json"), 200 if is_ready else 503)

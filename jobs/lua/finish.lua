@@ -6,7 +6,7 @@ if status ~= 'running' and status ~= 'queued' then
 end
 redis.call('HSET', KEYS[1], 'status', ARGV[2], ARGV[3], ARGV[4], 'finished', ARGV[5], 'seconds', ARGV[6])
 redis.call('HINCRBY', KEYS[1], 'completions', 1)
-redis.call('HDEL', KEYS[1], 'input')
+redis.call('HDEL', KEYS[1], 'input', 'progress')
 redis.call('EXPIRE', KEYS[1], ARGV[7])
 redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('PUBLISH', ARGV[8], ARGV[1])

@@ -126,6 +126,15 @@ def test_a_warning_names_ten_atoms_at_most(answers):
     assert "(places 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more, counted from 0)" in line
 
 
+def test_isolated_atoms_are_named_by_the_places_sent(answers):
+    view = view_of(TaskStatus.SUCCEEDED, RESULT | {"scale_factor": 1.0, "isolated": [1]})
+    cutoff = view.record.infos["promolecule"]["cutoff"]
+    assert answers.job(view, with_result=False).warnings[-1] == (
+        f"1 of 2 atoms have no neighbour within {cutoff:g} Å (places 0, counted from 0): promolecule feels no force on "
+        "them and gives them the energy of an atom alone, which it has not learned; do not trust it where they matter"
+    )
+
+
 def test_valence_electrons_are_those_of_this_structure():
     assert provenance(INFO, SALT, "v").valence_electrons == {"Cl": 7, "Na": 7}
     potential = ModelInfo(

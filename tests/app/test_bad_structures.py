@@ -9,7 +9,7 @@ import pytest
 
 from app.structures.parsing import parsed
 from rhocast.errors import InvalidField, InvalidFile, InvalidRequest, InvalidStructure, TooLarge, UnsupportedByModel
-from tests.app.conversation import finished, is_answered, job_when, posted, refused, uploaded
+from tests.app.conversation import finished, is_answered, posted, refused, uploaded
 from tests.app.samples import (
     NACL_CIF,
     NACL_EXTXYZ,
@@ -171,27 +171,14 @@ def test_more_atoms_than_the_model_takes_are_refused(client):
     refused(posted(client, crystal, want=["energy"]), TooLarge, "2197 atoms", "at most 2000 for chgnet", "smaller cell")
 
 
-def test_an_isolated_atom_fails_its_job_and_says_why(client):
-    lonely = plain(["Ar"], [[0, 0, 0]], 15 * np.eye(3))
-    answer = posted(client, lonely, wait=60, want=["energy"])
-    assert answer.status_code == 200
-    job = answer.json()
-    assert job["status"] == "failed"
-    assert job["result"] is None
-    assert job["error"]["code"] == "UnsupportedByModel"
-    assert job["error"]["status"] == 422
-    for word in ("found the Ar atom at (", "Å isolated", "expected a neighbour within 6 Å", "another model"):
-        assert word in job["error"]["detail"]
-    later = posted(client, plain(["Kr"], [[0, 0, 0]], 15 * np.eye(3)), want=["energy"])
-    assert later.status_code == 202
-    assert job_when(client, later.json()["id"], "failed")["error"]["code"] == "UnsupportedByModel"
-
-
-def test_the_density_of_a_failed_job_is_refused_with_its_error(client):
-    lonely = plain(["Ne"], [[0, 0, 0]], 15 * np.eye(3))
-    job = posted(client, lonely, wait=60, want=["energy", "density"]).json()
-    assert job["status"] == "failed"
-    refused(client.get(f"/v1/jobs/{job['id']}/density"), UnsupportedByModel, "found the Ne atom at (", "expected")
+def test_an_isolated_atom_has_an_answer_with_a_warning(client):
+    apart = plain(["Ar", "Si", "Si"], [[0, 0, 0], [8, 8, 8], [8, 8, 10.3]], 16 * np.eye(3))
+    job = finished(client, apart, want=["energy", "forces"])
+    potential = job["result"]["potential"]
+    assert potential["forces"][0] == [0, 0, 0]
+    assert sum(potential["energies"]) == pytest.approx(potential["energy"])
+    (warning,) = (line for line in job["warnings"] if "neighbour" in line)
+    assert warning.startswith("1 of 3 atoms have no neighbour within 6 Å (places 0, counted from 0): chgnet feels no")
 
 
 def test_a_left_handed_cell_is_answered_like_its_right_handed_twin(client):

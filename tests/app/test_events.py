@@ -12,6 +12,7 @@ import redis
 from app.routes import events
 from jobs.ledger import End
 from rhocast.errors import InvalidField, JobNotFound
+from rhocast.schemas import Job
 from tests.app.conversation import finished, posted, refused
 from tests.app.samples import rock_salt
 from tests.jobs.builders import ticket
@@ -89,6 +90,44 @@ def test_a_job_is_told_from_its_place_in_the_queue_to_its_end(app_of):
     assert [one["job"]["position"] for one in told(answer.text)] == [2, None, None]
     assert {one["job"]["id"] for one in told(answer.text)} == {second}
     assert names(client.get(f"/v1/jobs/{first}/events?wait=0.2").text) == ["queued-1"]
+
+
+def test_how_far_a_running_job_is_is_told_and_not_told_again(app_of):
+    client = app_of()
+    job_id = posted(client, rock_salt()).json()["id"]
+    ledger, key = service(client).ledger, claim(client, job_id)
+    url = f"/v1/jobs/{job_id}/events?wait=20"
+    thread = later(
+        0.3,
+        lambda: ledger.progress(key, 64, 128, "worker"),
+        lambda: ledger.progress(key, 127, 128, "worker"),
+        lambda: ledger.finish([End(key, 0.1, result={})]),
+    )
+    found = told(client.get(url, headers={"Last-Event-ID": "running"}).text)
+    thread.join()
+    assert [(one["event"], one["id"]) for one in found] == [
+        ("progress", "progress-64"),
+        ("progress", "progress-127"),
+        ("succeeded", "succeeded"),
+    ]
+    assert [one["job"]["status"] for one in found] == ["running", "running", "succeeded"]
+    assert [one["job"]["progress"] for one in found] == [
+        {"done": 64, "total": 128},
+        {"done": 127, "total": 128},
+        None,
+    ]
+
+
+def test_a_job_says_how_far_it_is_and_a_stream_goes_on_from_there(app_of):
+    client = app_of()
+    job_id = posted(client, rock_salt()).json()["id"]
+    ledger, key = service(client).ledger, claim(client, job_id)
+    assert client.get(f"/v1/jobs/{job_id}").json()["progress"] is None
+    ledger.progress(key, 64, 128, "worker")
+    assert client.get(f"/v1/jobs/{job_id}").json()["progress"] == {"done": 64, "total": 128}
+    url = f"/v1/jobs/{job_id}/events?wait=0.3"
+    assert names(client.get(url, headers={"Last-Event-ID": "running"}).text) == ["progress-64"]
+    assert names(client.get(url, headers={"Last-Event-ID": "progress-64"}).text) == []
 
 
 def test_what_was_told_before_the_connection_broke_is_not_told_again(app_of):
@@ -256,3 +295,14 @@ def test_streams_end_when_the_service_stops(app_of):
     assert names(client.get(f"/v1/jobs/{job_id}/events").text) == ["queued-1"]
     thread.join()
     assert time.monotonic() - start < 5
+
+
+def test_an_event_has_the_fields_that_the_document_names(client):
+    job = finished(client, rock_salt())
+    documented = client.app.openapi()["paths"]["/v1/jobs/{job_id}/events"]["get"]["responses"]["200"]
+    schema = documented["content"]["text/event-stream"]["schema"]
+    (event, *_) = client.get(f"/v1/jobs/{job['id']}/events").text.split("\n\n")
+    fields = dict(line.split(": ", 1) for line in event.splitlines())
+    assert set(fields) == set(schema["properties"]) == set(schema["required"])
+    assert fields["event"] in schema["properties"]["event"]["enum"]
+    assert Job.model_validate_json(fields["data"]).id == job["id"]

@@ -179,3 +179,5 @@ def test_a_job_failed_by_its_workers_death_says_so(app_of, settings):
         ledger.finish([End(task.key, 0.1, error=Failure(code="WorkerLost", detail="found the worker dead"))])
     failed = client.get(f"/v1/jobs/{job['id']}").json()
     assert (failed["status"], failed["error"]["code"], failed["error"]["status"]) == ("failed", "WorkerLost", 500)
+    density = client.get(f"/v1/jobs/{job['id']}/density")
+    assert (density.status_code, density.json()["code"]) == (500, "WorkerLost")

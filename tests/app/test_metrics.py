@@ -133,3 +133,9 @@ def test_a_queue_says_how_long_its_next_has_waited(ledger):
     ledger.client.lpop(f"{ledger.transport.namespace}:{queue}")  # as a worker does
     taken = ledger.transport.state(queue)
     assert (taken.n_waiting, taken.n_in_hand, taken.oldest_seconds) == (0, 1, 0)
+
+
+def test_relaxations_have_queues_of_their_own_where_a_model_has_forces(live):
+    found = {key[1] for key in values(live.client) if key[0] == "rhocast_queue_waiting"}
+    assert {"chgnet", "chgnet.relaxations", "promolecule"} <= found
+    assert "promolecule.relaxations" not in found

@@ -49,6 +49,8 @@ EXPECTED = {
     ("/v1/predictions", "post"): {200, 202, 400, 413, 415, 422, 429, 500, 503, 507},
     ("/v1/density", "post"): {200, 202, 400, 413, 415, 422, 429, 500, 503, 507},
     ("/v1/energy", "post"): {200, 202, 400, 413, 415, 422, 429, 500, 503, 507},
+    ("/v1/relaxations", "post"): {200, 202, 400, 413, 415, 422, 429, 500, 503, 507},
+    ("/v1/jobs/{job_id}/structure", "get"): {200, 404, 409, 410, 422, 500, 503},
     ("/v1/jobs", "get"): {200, 422, 500, 503},
     ("/v1/jobs/{job_id}", "get"): {200, 404, 410, 422, 500, 503},
     ("/v1/jobs/{job_id}/events", "get"): {200, 204, 404, 422, 500, 503},
@@ -111,6 +113,15 @@ def test_both_kinds_of_body_are_documented(document):
     from app.bodies import _FIELDS
 
     assert set(form) == {"file", *_FIELDS}
+
+
+def test_both_kinds_of_body_of_a_relaxation_are_documented(document):
+    content = document["paths"]["/v1/relaxations"]["post"]["requestBody"]["content"]
+    assert content["application/json"]["schema"] == {"$ref": "#/components/schemas/RelaxationRequest"}
+    form = content["multipart/form-data"]["schema"]["properties"]
+    from app.bodies import _RELAXATION_FIELDS
+
+    assert set(form) == {"file", *_RELAXATION_FIELDS}
 
 
 def test_a_form_of_a_batch_has_the_fields_that_are_read(document):

@@ -89,7 +89,19 @@ def test_the_service_is_ready_when_all_its_parts_are(client):
     health = client.get("/readyz")
     assert health.status_code == 200
     expected = {"store": "ok", "workers": "ok", "model chgnet": "ok", "model promolecule": "ok", "artifacts": "ok"}
-    assert health.json()["checks"] == expected
+    assert health.json()["checks"].items() >= expected.items()
+
+
+def test_a_service_without_an_expander_is_ready_and_says_what_is_missing(app_of):
+    client = app_of()
+    directory = client.app.state.services.directory
+    health = client.get("/readyz")
+    assert (health.status_code, health.json()["status"]) == (200, "ok")
+    assert health.json()["checks"]["expander"] == "no live expander: batches wait"
+    assert ("rhocast_expanders 0.0") in client.get("/metrics").text
+    directory.advertise_expander("e1")
+    assert client.get("/readyz").json()["checks"]["expander"] == "ok"
+    assert ("rhocast_expanders 1.0") in client.get("/metrics").text
 
 
 def test_settings_come_from_the_environment_if_none_are_given(monkeypatch, tmp_path, store):

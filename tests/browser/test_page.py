@@ -72,6 +72,23 @@ def test_a_dropped_file_becomes_an_isosurface_that_the_slider_changes(visit):
     assert "e/Å³, encloses" in silicon.page.get_attribute("#level", "aria-valuetext")
 
 
+def test_a_long_job_shows_how_far_it_is_until_it_has_ended(visit):
+    water = visit()
+    water.paste(WATER, "density")
+    water.page.select_option("#density-model", "promolecule")
+    water.page.fill("#spacing", "0.06")
+    water.submit()
+    water.page.wait_for_selector("#progress:not([hidden])")
+    bar = water.page.locator("#progress progress")
+    done, total = bar.evaluate("(bar) => [bar.value, bar.max]")
+    assert total > 150
+    assert done < total
+    assert done % 64 == 0
+    assert re.fullmatch(rf"\d+ of {total}", water.page.inner_text("#progress-text"))
+    water.wait_for_surface()
+    assert not water.page.is_visible("#progress")
+
+
 def test_what_is_downloaded_is_the_density_with_all_its_electrons(visit, tmp_path: Path):
     silicon = visit()
     silicon.paste(SILICON, "density")

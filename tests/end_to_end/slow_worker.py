@@ -8,4 +8,4 @@ from workers.process import run
 
 if __name__ == "__main__":
     seconds = float(os.environ.get("SLOW_SECONDS", "0.05"))
-    run(Settings(), [CountingPotential("slow", seconds=seconds), Uniform()])
+    run(Settings(), [CountingPotential("slow", seconds=seconds), Uniform(seconds=seconds)])

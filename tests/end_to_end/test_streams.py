@@ -44,6 +44,21 @@ class Listening(threading.Thread):
             self.energy = job.result().energy
 
 
+def test_a_density_of_many_planes_says_how_far_it_is(make_stack) -> None:
+    stack = make_stack(SLOW_SECONDS="0.6")
+    with Client(url(stack), progress=False) as client:
+        job = client.submit(structure(1), "density", "uniform", shape=(300, 4, 4))
+        states = list(job.events(timeout=60))
+        assert job.result().density().n_electrons == pytest.approx(1.0)
+    told = [state.progress.done for state in states if state.progress is not None]
+    assert {state.progress.total for state in states if state.progress is not None} == {300}
+    assert told == sorted(set(told))
+    assert set(told) <= {0, 64, 128, 192, 256}
+    assert len(told) >= 3
+    assert [state.status for state in states if state.progress is not None] == ["running"] * len(told)
+    assert states[-1].status == "succeeded"
+
+
 def start_again(child: Child) -> None:
     def runs() -> bool:
         child.keep_alive()

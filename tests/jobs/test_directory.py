@@ -1,11 +1,12 @@
 """Live workers advertise; requests choose."""
 
+import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from jobs.directory import Directory, Entry, chosen_models, info_from_record, info_record
+from jobs.directory import SILENCE_SECONDS, Directory, Entry, chosen_models, info_from_record, info_record
 from jobs.ledger import Ledger
 from rhocast.errors import ServiceUnavailable, UnknownModel
 from rhocast.model_info import Property
@@ -36,6 +37,20 @@ def test_models_are_counted_by_live_workers_and_stay_known_without_one(directory
     assert {name: entry.n_workers for name, entry in directory.entries().items()} == {"m": 2, "n": 1}
     directory.withdraw("w1")
     assert {name: entry.n_workers for name, entry in directory.entries().items()} == {"m": 1, "n": 0}
+
+
+def test_expanders_are_counted_while_they_live(directory: Directory, monkeypatch) -> None:
+    assert directory.n_expanders() == 0
+    directory.advertise_expander("e1")
+    directory.advertise_expander("e1")
+    directory.advertise_expander("e2")
+    assert directory.n_expanders() == 2
+    assert directory.entries() == {}
+    directory.withdraw_expander("e2")
+    assert directory.n_expanders() == 1
+    later = time.time() + SILENCE_SECONDS + 1
+    monkeypatch.setattr("time.time", lambda: later)
+    assert directory.n_expanders() == 0
 
 
 def test_what_a_model_says_of_itself_survives_the_store(directory: Directory) -> None:

@@ -3,14 +3,19 @@
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import redis
+import yaml
 
 from jobs.embedded import EmbeddedStore, _die_with_parent, _server_program, store_of
 from jobs.settings import Settings
 from rhocast.errors import ServiceUnavailable
+from tests.end_to_end.processes import wait_until
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
@@ -23,6 +28,34 @@ def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
         pid = store.pid
         store.keep_alive()
         assert store.pid == pid
+
+
+def test_no_answer_is_given_before_what_it_acknowledges_is_in_the_file(tmp_path: Path) -> None:
+    with EmbeddedStore(tmp_path) as store, redis.Redis.from_url(store.url) as client:
+        assert client.config_get("append*") | {"appendonly": "yes", "appendfsync": "no"} == client.config_get("append*")
+    composed = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["store"]["command"]
+    options = dict(zip(composed[1::2], composed[2::2], strict=True))
+    assert options["--appendonly"] == "yes"
+    assert options["--appendfsync"] == "always"  # there is no thread there that does it
+
+
+def test_the_file_is_brought_to_the_disk_while_the_store_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobs.embedded._SYNC_SECONDS", 0.02)
+    synced: list[str] = []
+    really = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        really(descriptor)
+
+    monkeypatch.setattr("os.fsync", fsync)
+    with EmbeddedStore(tmp_path) as store, redis.Redis.from_url(store.url) as client:
+        client.set("kept", "yes")
+        wait_until(lambda: len(synced) > 1, 10, "the file is synced")
+    assert {Path(name).parent for name in synced} == {tmp_path / "appendonlydir"}
+    n_synced = len(synced)
+    time.sleep(0.1)
+    assert len(synced) == n_synced
 
 
 def test_data_is_there_after_a_restart(tmp_path: Path) -> None:

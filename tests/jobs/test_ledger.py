@@ -8,7 +8,7 @@ from jobs.ledger import End, Ledger
 from jobs.records import Failure, JobRecord, TaskStatus
 from jobs.transport import Transport
 from rhocast.errors import Conflict, IdempotencyConflict, JobCancelled, JobNotFinished, JobNotFound
-from rhocast.schemas import JobStatus, Priority
+from rhocast.schemas import JobStatus, Priority, RelaxationSettings
 from tests.jobs.builders import job, order, ticket
 
 
@@ -268,8 +268,47 @@ def test_the_names_of_a_thousand_requests_are_cut_short(ledger: Ledger) -> None:
     assert len(requests) < 1100
 
 
+def test_a_claim_that_is_sent_again_for_want_of_an_answer_is_one_attempt(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger.submit(job(order("k1")), [order("k1")])
+    moment = time.time()
+    with monkeypatch.context() as repeated:
+        repeated.setattr("time.time", lambda: moment)
+        first, again = claim(ledger, "k1", is_shared=True), claim(ledger, "k1", is_shared=True)
+    assert first == again
+    assert (again.outcome, again.attempt) == ("claimed", 1)
+    assert claim(ledger, "k1").attempt == 2
+
+
 def test_a_claim_says_how_long_the_task_has_waited(ledger: Ledger) -> None:
     ledger.submit(job(order()), [order()])
     time.sleep(0.05)
     taken = claim(ledger, "k1")
     assert 0.05 <= taken.waited < 10
+
+
+def test_a_task_that_is_handed_back_unharmed_has_lost_no_attempt(ledger: Ledger) -> None:
+    job_id = ledger.submit(job(order()), [order()])
+    claim(ledger, "k1")
+    before = message_of(ledger, "k1")
+    assert ledger.resend("k1", is_unharmed=True)
+    assert message_of(ledger, "k1") != before
+    assert ledger.view(job_id).status == JobStatus.QUEUED
+    assert claim(ledger, "k1", is_shared=True).attempt == 1
+
+
+def test_a_relaxation_waits_in_a_lane_of_its_own(ledger: Ledger) -> None:
+    asked = order()
+    settings = RelaxationSettings(fmax=0.1, steps=5, relax_cell=True)
+    relaxation = asked.model_copy(
+        update={"key": "k2", "input": asked.input.model_copy(update={"relaxation": settings})}
+    )
+    ledger.submit(job(asked), [asked])
+    ledger.submit(job(relaxation), [relaxation])
+    assert (asked.lane, relaxation.lane) == ("m", "m.relaxations")
+    for lane in ("m", "m.relaxations"):
+        assert ledger.transport.depth(Transport.queue_name(lane, Priority.INTERACTIVE)) == 1
+    taken = ledger.claim([ticket("k2", message_of(ledger, "k2"), model="m.relaxations")], "worker", is_shared=False)[0]
+    assert taken.input is not None
+    assert taken.input.relaxation == settings

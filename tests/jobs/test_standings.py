@@ -5,7 +5,7 @@ import pytest
 from jobs import transport
 from jobs.ledger import End, Ledger
 from jobs.records import Failure, Standing
-from rhocast.schemas import JobStatus, Priority
+from rhocast.schemas import JobStatus, Priority, Progress
 from tests.jobs.builders import job, order, ticket
 
 QUEUED, RUNNING = JobStatus.QUEUED, JobStatus.RUNNING
@@ -73,9 +73,52 @@ def test_of_nothing_there_is_nothing_to_tell(ledger: Ledger) -> None:
     assert ledger.standings([]) == {}
 
 
-@pytest.mark.parametrize("step", ["start", "end", "cancellation"])
+def test_how_far_a_task_is_is_told_while_it_runs(ledger: Ledger) -> None:
+    orders = [order("k1", "m"), order("k2", "n")]
+    job_id = ledger.submit(job(*orders), orders)
+    claim(ledger, "k1")
+    assert ledger.standings([job_id])[job_id] == Standing(status=RUNNING)
+    for done in (64, 128):
+        ledger.progress("k1", done, 512, "worker")
+        told = Standing(status=RUNNING, progress=Progress(done=done, total=512))
+        assert ledger.standings([job_id])[job_id] == told
+        assert ledger.view(job_id).progress == told.progress
+    ledger.finish([End("k1", 0.1, result={})])
+    claim(ledger, "k2", "n")
+    assert ledger.standings([job_id])[job_id] == Standing(status=RUNNING)
+    ledger.progress("k2", 1, 2, "worker")
+    ledger.cancel(job_id)
+    assert ledger.standings([job_id])[job_id] == Standing(status=JobStatus.CANCELLED)
+    assert ledger.view(job_id).progress is None
+
+
+@pytest.mark.parametrize("state", ["queued", "ended", "unknown", "another worker's"])
+def test_a_report_of_a_task_that_is_not_in_the_worker_s_hands_is_ignored(ledger: Ledger, state: str) -> None:
+    job_id = ledger.submit(job(order()), [order()])
+    if state != "queued":
+        claim(ledger, "k1")
+    if state == "ended":
+        ledger.finish([End("k1", 0.1, result={})])
+    ledger.progress(
+        "k0" if state == "unknown" else "k1", 1, 2, "a late one" if state.startswith("another") else "worker"
+    )
+    assert ledger.standings([job_id])[job_id].progress is None
+    assert not ledger.client.exists(f"{ledger.settings.namespace}:task:k0")
+
+
+def test_a_new_attempt_begins_without_progress(ledger: Ledger) -> None:
+    job_id = ledger.submit(job(order()), [order()])
+    claim(ledger, "k1")
+    ledger.progress("k1", 64, 512, "worker")
+    claim(ledger, "k1")
+    assert ledger.standings([job_id])[job_id] == Standing(status=RUNNING)
+
+
+@pytest.mark.parametrize("step", ["start", "progress", "end", "cancellation"])
 def test_every_step_of_a_job_is_noticed(ledger: Ledger, step: str) -> None:
     job_id = ledger.submit(job(order()), [order()])
+    if step == "progress":
+        claim(ledger, "k1")
     with ledger.client.pubsub() as feed:
         feed.subscribe(ledger.channel)
         assert feed.get_message(timeout=5)["type"] == "subscribe"
@@ -83,6 +126,8 @@ def test_every_step_of_a_job_is_noticed(ledger: Ledger, step: str) -> None:
             ledger.cancel(job_id)
         elif step == "start":
             claim(ledger, "k1")
+        elif step == "progress":
+            ledger.progress("k1", 1, 2, "worker")
         else:
             ledger.finish([End("k1", 0.1, result={})])
         notice = feed.get_message(timeout=5)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import dramatiq
 import pytest
+import redis
+from dramatiq.brokers.redis import RedisBroker
 
 from jobs.ledger import Ledger
 from jobs.transport import Ticket, Transport
@@ -64,6 +66,76 @@ def test_a_message_that_is_refused_or_raises_is_dead_lettered(ledger: Ledger, ra
     wait_until(lambda: ledger.transport.dead_letters(QUEUE) == 1, 10, "the queue is as expected")
     worker.stop()
     assert not ledger.transport.holds("id1", QUEUE)
+
+
+def test_a_message_that_was_given_out_and_never_received_is_given_again(ledger: Ledger, lost_answer: None) -> None:
+    send(ledger, "id1", "key", 1.0)
+    seen: list[str] = []
+    worker = served(ledger, lambda ticket: seen.append(ticket.message_id) is None)
+    wait_until(lambda: not ledger.transport.holds("id1", QUEUE), 20, "the message was handled")
+    worker.stop()
+    assert seen == ["id1"]
+
+
+@pytest.fixture
+def lost_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first messages that are given out are lost on the way, as when the store dies before it answers."""
+    is_lost = threading.Event()
+    dispatch = RedisBroker._dispatch
+
+    def losing(broker: RedisBroker, command: str) -> Callable[..., object]:
+        def do(*arguments: object) -> object:
+            found = dispatch(broker, command)(*arguments)
+            if command == "fetch" and found and not is_lost.is_set():
+                is_lost.set()
+                raise redis.ConnectionError("the store died")
+            return found
+
+        return do
+
+    monkeypatch.setattr(RedisBroker, "_dispatch", losing)
+
+
+def test_a_message_in_hand_is_not_given_again_after_an_error(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobs.transport._BEAT_SECONDS", 0.05)
+    may_end = threading.Event()
+    seen: list[str] = []
+    send(ledger, "id1", "key", 1.0)
+    worker = served(ledger, lambda ticket: seen.append(ticket.message_id) is None and may_end.wait(20))
+    wait_until(lambda: seen == ["id1"], 10, "the message is in hand")
+    with monkeypatch.context() as broken:
+        asked = threading.Event()
+
+        def unreachable(name: str) -> None:
+            if name.endswith(f":{QUEUE}"):
+                asked.set()
+            raise redis.ConnectionError("the store died")
+
+        broken.setattr(ledger.client, "llen", unreachable)
+        assert asked.wait(10)
+    next_beat = ledger.transport.broker._next_beat
+    before = next_beat[QUEUE]
+    wait_until(lambda: next_beat[QUEUE] > before, 20, "a new consumer reads")
+    time.sleep(0.3)
+    may_end.set()
+    wait_until(lambda: not ledger.transport.holds("id1", QUEUE), 10, "the message was handled")
+    worker.stop()
+    assert seen == ["id1"]
+
+
+def test_an_idle_reader_seldom_writes(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    dispatch = RedisBroker._dispatch
+
+    def counting(broker: RedisBroker, command: str) -> Callable[..., object]:
+        written.extend([command] if broker is ledger.transport.broker else [])
+        return dispatch(broker, command)
+
+    monkeypatch.setattr(RedisBroker, "_dispatch", counting)
+    worker = served(ledger, lambda ticket: True)
+    time.sleep(1.0)
+    worker.stop()
+    assert 1 <= len(written) <= 8  # one for each queue and for what is put off in it
 
 
 def test_a_stopped_worker_finishes_what_it_holds_and_returns_the_rest(ledger: Ledger) -> None:

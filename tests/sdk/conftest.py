@@ -145,6 +145,7 @@ def potential_answer() -> dict[str, Any]:
     return {
         "energy": -10.8,
         "energy_per_atom": -5.4,
+        "energies": [-5.5, -5.3],
         "forces": [[0.0, 0.0, 0.3], [0.0, 0.4, 0.0]],
         "stress": [[0.1, 0.0, 0.0], [0.0, 0.2, 0.0], [0.0, 0.0, 0.3]],
         "magmoms": [0.5, -0.5],

@@ -65,7 +65,9 @@ def digest(content: bytes) -> str:
     return f"sha-256=:{base64.b64encode(hashlib.sha256(content).digest()).decode()}:"
 
 
-@pytest.mark.parametrize("method", ["predict", "submit", "predict_many", "job", "jobs", "models"])
+@pytest.mark.parametrize(
+    "method", ["predict", "submit", "relax", "submit_relaxation", "predict_many", "job", "jobs", "models"]
+)
 def test_both_clients_take_the_same_arguments(method):
     one, other = (inspect.signature(getattr(kind, method)).parameters for kind in (Client, AsyncClient))
     assert {name: (found.kind, found.default) for name, found in one.items()} == {

@@ -40,7 +40,9 @@ def run(client, files, out, reports):
 
     def run(density_format=None):
         folder = BatchFolder.opened(out, {"want": FIELDS["want"]})
-        return BatchRun(client, folder, FIELDS, density_format, reports.append).run(sources_of([files], out))
+        return BatchRun(client, folder, FIELDS, density_format, lambda n, _: reports.append(n)).run(
+            sources_of([files], out)
+        )
 
     return run
 

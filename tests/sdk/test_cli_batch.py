@@ -42,6 +42,17 @@ def test_a_folder_goes_in_and_a_table_comes_out(server, job_record):
     )  # fmt: skip
 
 
+def test_what_the_service_warns_of_is_said_once(server, job_record):
+    server.answer(batch_record("validating", succeeded=0, queued=2) | {"warnings": ["found no expander"]}, 202)
+    for _ in range(2):
+        server.answer(batch_record("validating", succeeded=0, queued=2) | {"warnings": ["found no expander"]})
+    server.answer(batch_record("succeeded"))
+    server.answer(output(row(0, "a.vasp", job_record()), row(1, "b.vasp", job_record())))
+    found = run()
+    assert found.exit_code == 0, found.output
+    assert found.stderr == "warning: found no expander\n"
+
+
 def test_some_that_failed_are_told_and_are_exit_code_3(server, job_record):
     answered(server, row(0, "a.vasp", job_record()), row(1, "b.vasp", None, "invalid"))
     found = run()

@@ -52,6 +52,13 @@ def test_a_service_that_is_not_ready_says_why(server, model_record):
     assert found["forces"] == ("no live worker answers it", False)
 
 
+def test_a_service_without_an_expander_is_ready_and_the_doctor_says_what_is_missing(server, model_record):
+    server.answer({"status": "ok", "version": "1"})
+    server.answer(READY | {"checks": READY["checks"] | {"expander": "no live expander: batches wait"}})
+    server.answer({"models": [model_record(), model_record("chgnet", 2, ("energy", "forces"))]})
+    assert told(server.url)["expander"] == ("no live expander: batches wait", False)
+
+
 def test_a_full_disk_is_a_fault(healthy, monkeypatch):
     usage = namedtuple("usage", "total used free")(10, 9, 1_000_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)

@@ -2,6 +2,7 @@ import re
 
 import pytest
 
+from rhocast import Client
 from rhocast.errors import (
     ArtifactExpired,
     ConnectionFailed,
@@ -45,6 +46,19 @@ def test_one_poll_is_shorter_than_a_proxy_s_patience(server, job, job_record):
     server.answer(job_record())
     job.wait(timeout=600)
     assert server.seen[0].path == "/v1/jobs/j1?wait=20.000"
+
+
+def test_on_a_terminal_the_wait_shows_how_far_the_job_is(server, transport, job_record, monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    server.answer(job_record("queued"), 202)
+    server.answer(job_record("running"))
+    server.answer(job_record("running", progress={"done": 64, "total": 512}))
+    server.answer(job_record())
+    with Client(transport=transport, progress=True) as client:
+        assert client.predict("Si\n1.0\n2 0 0\n0 2 0\n0 0 2\nSi\n1\nDirect\n0 0 0\n").formula == "Si2"
+    assert "64/512" in capsys.readouterr().err
+    assert server.seen[0].headers["prefer"] == "wait=1.000"
+    assert {one.path for one in server.seen[1:]} == {"/v1/jobs/j1?wait=1.000"}
 
 
 def test_a_wait_that_ends_says_how_to_pick_the_job_up_again(server, job, job_record):

@@ -22,11 +22,27 @@ def test_a_terminal_sees_what_is_waited_for():
     assert "waiting for [Si2]" in console.file.getvalue()
 
 
+def test_a_line_that_is_told_how_far_it_is_has_a_bar():
+    console = terminal()
+    with spinner("waiting", console=console) as tell:
+        tell(64, 512)
+    assert "64/512" in console.file.getvalue()
+    assert "━" in console.file.getvalue()
+
+
+def test_a_line_that_is_told_nothing_has_no_bar():
+    console = terminal()
+    with spinner("waiting", console=console):
+        pass
+    assert "━" not in console.file.getvalue()
+    assert "/" not in console.file.getvalue().replace("[/", "")
+
+
 @pytest.mark.parametrize("wanted", [None, True])
 def test_a_file_sees_nothing(wanted):
     console = Console(file=io.StringIO())
-    with spinner("waiting", wanted, console):
-        pass
+    with spinner("waiting", wanted, console) as tell:
+        tell(1, 2)
     assert console.file.getvalue() == ""
 
 

@@ -34,6 +34,7 @@ def digest(content: bytes) -> str:
 def test_numbers_are_arrays_in_the_order_of_the_atoms(result):
     assert result.energy == -10.8
     assert result.energy_per_atom == -5.4
+    assert result.energies.tolist() == [-5.5, -5.3]
     assert result.forces.tolist() == [[0.0, 0.0, 0.3], [0.0, 0.4, 0.0]]
     assert result.stress.shape == (3, 3)
     assert result.magmoms.tolist() == [0.5, -0.5]
@@ -123,7 +124,7 @@ def test_what_was_not_wanted_says_what_was(server, client, job_record):
     record["result"]["potential"] = None
     server.answer(record)
     result = client.job("j1").result()
-    for name in ("energy", "energy_per_atom", "forces", "stress", "magmoms"):
+    for name in ("energy", "energy_per_atom", "energies", "forces", "stress", "magmoms"):
         with pytest.raises(ArtifactNotFound, match=r"did not want \w+; it wanted density; submit with want=\['\w+'\]"):
             getattr(result, name)
     assert set(result.provenance) == {"density"}

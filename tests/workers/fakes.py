@@ -70,23 +70,28 @@ class Uniform:
     Args:
         is_broken: Whether its values are not numbers.
         expected: What it expects of its error.
+        seconds: How long planes take that are asked for together.
     """
 
-    def __init__(self, is_broken: bool = False, expected: ExpectedError | None = None) -> None:
+    def __init__(self, is_broken: bool = False, expected: ExpectedError | None = None, seconds: float = 0.0) -> None:
         self._value = np.nan if is_broken else 1.0
         self._expected = expected
+        self._seconds = seconds
 
     @property
     def info(self) -> ModelInfo:
         return info("uniform", Property.DENSITY)
 
     def fields(self, structures: Sequence[Structure]) -> list["UniformField"]:
-        return [UniformField(structure, self._value, self._expected) for structure in structures]
+        return [UniformField(structure, self._value, self._expected, self._seconds) for structure in structures]
 
 
 class UniformField:
-    def __init__(self, structure: Structure, value: float, expected: ExpectedError | None) -> None:
+    def __init__(
+        self, structure: Structure, value: float, expected: ExpectedError | None = None, seconds: float = 0.0
+    ) -> None:
         self._expected = expected
+        self._seconds = seconds
         self.n_electrons = float(structure.n_atoms)
         self._value = value * structure.n_atoms / structure.volume
 
@@ -94,6 +99,7 @@ class UniformField:
         return self.on_planes(shape, 0, shape[0])
 
     def on_planes(self, shape: GridShape, first: int, last: int) -> FloatArray:
+        time.sleep(self._seconds)
         return np.full((last - first, *shape[1:]), self._value)
 
     def at_points(self, points: FloatArray) -> FloatArray:

@@ -1,28 +1,32 @@
 """One batch: results are stored, a bad structure never takes its neighbours with it, memory is respected."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import structlog
 
+from jobs import bucket
 from jobs.artifacts import ArtifactStore
+from jobs.bucket import BucketStore
 from jobs.canonical import canonical, content_key, structure_record
 from jobs.grids import read_grid
 from jobs.ledger import Ledger
 from jobs.records import TaskInput, TaskOrder, TaskRecord, TaskStatus
 from jobs.transport import Ticket
 from models.density.promolecule import Promolecule
-from models.interface import ExpectedError
+from models.interface import ExpectedError, PotentialPrediction
 from rhocast.density import DensityExpansion
 from rhocast.model_info import Property
 from rhocast.structure import Structure
 from tests.jobs.builders import job, ticket
-from tests.workers.fakes import SHA, CountingPotential, Uniform
+from tests.workers.fakes import SHA, CountingPotential, Uniform, UniformField
 from workers.batcher import Budgets
-from workers.engine import SMALL_RESULT_BYTES, Engine
+from workers.desk import SMALL_RESULT_BYTES
+from workers.engine import Engine
 from workers.metrics import WorkerMetrics
 
 CELL = [[5.0, 0, 0], [0, 6.0, 0], [0, 0, 7.0]]
@@ -37,22 +41,31 @@ def artifacts(tmp_path: Path) -> ArtifactStore:
     return ArtifactStore(tmp_path / "artifacts", min_free_bytes=0)
 
 
+def message_of(ledger: Ledger, key: str) -> str:
+    """The message that names a task now."""
+    message = ledger.client.hget(f"{ledger.settings.namespace}:task:{key}", "message")
+    assert isinstance(message, bytes)
+    return message.decode()
+
+
 @pytest.fixture
 def submit(ledger: Ledger) -> Callable[..., Ticket]:
     def submit(
-        atoms: Structure, model: str = "counting", want: tuple[Property, ...] = (Property.ENERGY,), weights: str = SHA
+        atoms: Structure,
+        model: str = "counting",
+        want: tuple[Property, ...] = (Property.ENERGY,),
+        weights: str = SHA,
+        shape: tuple[int, int, int] = (4, 5, 6),
     ) -> Ticket:
         form = canonical(atoms).structure
-        grid = (4, 5, 6) if Property.DENSITY in want else None
+        grid = shape if Property.DENSITY in want else None
         task = TaskInput(
             model=model, weights_sha256=weights, structure=structure_record(form), want=list(want), grid=grid
         )
         key = content_key(form, {"model": model, "want": want})
         order = TaskOrder(key=key, model=model, cost=10.0, input=task)
         ledger.submit(job(order), [order])
-        message = ledger.client.hget(f"{ledger.settings.namespace}:task:{key}", "message")
-        assert isinstance(message, bytes)
-        return ticket(key, message.decode(), model=model, cost=10.0)
+        return ticket(key, message_of(ledger, key), model=model, cost=10.0)
 
     return submit
 
@@ -89,6 +102,29 @@ def test_structures_that_want_different_things_run_in_calls_of_their_own(ledger,
     energy_only, both = (task.result or {} for task in ended(ledger, *tickets))
     assert "forces" not in energy_only
     assert np.allclose(both["forces"], structure("Si").positions)
+
+
+class SharingPotential(CountingPotential):
+    """Each atom has its atomic number for energy, and hydrogen is isolated."""
+
+    def predict(self, structures: Sequence[Structure], want: frozenset[Property]) -> list[PotentialPrediction]:
+        return [
+            PotentialPrediction(
+                float(one.numbers.sum()),
+                energies=one.numbers.astype(float),
+                isolated=tuple(np.flatnonzero(one.numbers == 1).tolist()),
+            )
+            for one in structures
+        ]
+
+
+def test_energies_of_atoms_and_which_are_isolated_are_stored(ledger, submit, make_engine) -> None:
+    tickets = [submit(structure("H", "Si")), submit(structure("Si"))]
+    make_engine(SharingPotential())[0].run(tickets)
+    lonely, whole = (one.result for one in ended(ledger, *tickets))
+    assert (lonely["energies"], lonely["isolated"]) == ([1.0, 14.0], [0])
+    assert whole["energies"] == [14.0]
+    assert "isolated" not in whole
 
 
 def test_one_bad_structure_does_not_fail_its_neighbours(ledger, submit, make_engine) -> None:
@@ -170,6 +206,29 @@ def test_a_density_is_stored_with_its_exact_electron_count(ledger, artifacts, su
     assert result["integral"] == pytest.approx(2.0, rel=1e-12)
 
 
+@pytest.mark.parametrize(("n_planes", "told"), [(64, []), (65, [(0, 65), (64, 65)]), (128, [(0, 128), (64, 128)])])
+def test_planes_are_told_as_they_are_stored_where_there_is_more_than_one_slab(
+    ledger, submit, make_engine, monkeypatch, n_planes, told
+) -> None:
+    monkeypatch.setattr("workers.reports._EVERY_SECONDS", 0.0)
+    one = submit(structure("H"), "uniform", (Property.DENSITY,), shape=(n_planes, 2, 2))
+    found = []
+
+    class WatchedField(UniformField):
+        def on_planes(self, shape, first, last):
+            task = ledger.tasks([one.key])[one.key]
+            if task.progress is not None:
+                found.append((task.progress.done, task.progress.total))
+            return super().on_planes(shape, first, last)
+
+    model = Uniform()
+    monkeypatch.setattr(model, "fields", lambda all_of_them: [WatchedField(each, 1.0) for each in all_of_them])
+    make_engine(model)[0].run([one])
+    assert found == told
+    (task,) = ended(ledger, one)
+    assert (task.status, task.progress) == (TaskStatus.SUCCEEDED, None)
+
+
 def test_coefficients_are_stored_beside_the_grid(ledger, artifacts, submit, make_engine) -> None:
     model = Promolecule()
     one = submit(structure("H", "Si"), "promolecule", (Property.DENSITY,), model.info.weights_sha256)
@@ -246,6 +305,35 @@ def test_a_large_result_goes_to_the_blob_store(ledger, artifacts, submit, make_e
     assert result is not None
     assert list(result) == ["artifact"]
     assert artifacts.holds(result["artifact"])
+
+
+def test_a_batch_whose_results_cannot_be_kept_goes_back_to_the_queue(
+    ledger, submit, bucket_server, bucket_url, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(bucket, "_RETRY_SECONDS", 0.5)
+    store = BucketStore(bucket_url, tmp_path / "copies", 0, 10**9)
+    engine = Engine({"uniform": Uniform()}, ledger, store, "w", Budgets(1000.0), WorkerMetrics())
+    tickets = [submit(structure(symbol), "uniform", (Property.DENSITY,)) for symbol in ("H", "Si")]
+    with bucket_server.refusing(), structlog.testing.capture_logs() as lines:
+        for _ in range(5):  # more often than a task may kill a worker
+            assert engine.run(tickets) == [True, True]
+            tickets = [replace(one, message_id=message_of(ledger, one.key)) for one in tickets]
+    assert [line["tasks"] for line in lines if line["event"] == "results_not_kept"] == [2] * 5
+    assert {task.status for task in ended(ledger, *tickets)} == {TaskStatus.QUEUED}
+    assert engine.run(tickets) == [True, True]
+    for task in ended(ledger, *tickets):
+        assert task.status == TaskStatus.SUCCEEDED
+        assert bucket_server.path(bucket_url, task.result["artifact"]).stat().st_size > 0
+
+
+def test_a_bucket_that_is_not_there_is_the_reason_of_the_failure(ledger, submit, bucket_url, tmp_path) -> None:
+    store = BucketStore("s3://no-such-bucket/results", tmp_path / "copies", 0, 10**9)
+    one = submit(structure("H"), "uniform", (Property.DENSITY,))
+    Engine({"uniform": Uniform()}, ledger, store, "w", Budgets(1000.0), WorkerMetrics()).run([one])
+    error = ended(ledger, one)[0].error
+    assert error is not None
+    assert error.code == "ServerError"
+    assert "found no bucket for s3://no-such-bucket/results" in error.detail
 
 
 def test_a_task_made_for_other_weights_is_refused(ledger, submit, make_engine) -> None:

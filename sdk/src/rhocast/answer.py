@@ -8,7 +8,15 @@ from numpy.typing import NDArray
 
 from rhocast.errors import ArtifactNotFound
 from rhocast.model_info import Property
-from rhocast.schemas import DensityAnswer, PotentialAnswer, Prediction, Provenance, Uncertainty
+from rhocast.schemas import (
+    DensityAnswer,
+    PotentialAnswer,
+    Prediction,
+    Provenance,
+    RelaxationAnswer,
+    StructureAnswer,
+    Uncertainty,
+)
 from rhocast.schemas import Job as JobState
 from rhocast.structure import Structure
 
@@ -40,8 +48,7 @@ class Answer:
     @property
     def structure(self) -> Structure:
         """The structure that was answered for; a molecule stands in the box of its grid."""
-        found = self.prediction.structure
-        return Structure.from_symbols(found.symbols, found.positions, found.cell, found.is_periodic)
+        return _structure_of(self.prediction.structure)
 
     @property
     def energy(self) -> float:
@@ -52,6 +59,11 @@ class Answer:
     def energy_per_atom(self) -> float:
         """Energy divided by the number of atoms, in eV."""
         return self._of_potential(Property.ENERGY, "energy_per_atom")
+
+    @property
+    def energies(self) -> FloatArray:
+        """Shares of the atoms in the energy in eV, [n_atoms]; only their sum has a meaning in physics."""
+        return np.array(self._of_potential(Property.ENERGY, "energies"), dtype=np.float64)
 
     @property
     def forces(self) -> FloatArray:
@@ -67,6 +79,28 @@ class Answer:
     def magmoms(self) -> FloatArray:
         """Magnetic moments in Bohr magnetons, [n_atoms]."""
         return np.array(self._of_potential(Property.MAGMOMS, "magmoms"), dtype=np.float64)
+
+    @property
+    def relaxation(self) -> RelaxationAnswer:
+        """How the structure has relaxed: whether it is converged, in how many steps, from which energy.
+
+        Raises:
+            ArtifactNotFound: If the job was no relaxation.
+        """
+        if self.prediction.relaxation is None:
+            raise ArtifactNotFound(
+                f"found that job {self.job_id!r} was no relaxation; it wanted {', '.join(self._state.want)}; call relax"
+            )
+        return self.prediction.relaxation
+
+    @property
+    def relaxed(self) -> Structure:
+        """The relaxed structure, of which energy, forces and stress are; `structure` is the one that was sent.
+
+        Raises:
+            ArtifactNotFound: If the job was no relaxation.
+        """
+        return _structure_of(self.relaxation.structure)
 
     @property
     def warnings(self) -> list[str]:
@@ -117,6 +151,9 @@ class Answer:
             rows["energy"] = f"{potential.energy:.6f} eV ({potential.energy_per_atom:.6f} eV an atom)"
             if potential.forces is not None:
                 rows["max |F|"] = f"{np.linalg.norm(self.forces, axis=1).max():.6f} eV/Å"
+        if relaxation := self.prediction.relaxation:
+            rows["energy before"] = f"{relaxation.energy_before:.6f} eV"
+            rows["relaxed"] = f"{'yes' if relaxation.is_converged else 'no'}, {relaxation.n_steps} steps"
         cached = " (known before)" if self._state.was_cached else ""
         rows["seconds"] = f"{self.compute_seconds or 0.0:.2f}{cached}"
         if self.warnings:
@@ -147,6 +184,10 @@ class Answer:
             f"found that this job did not want {missing}; it wanted {', '.join(self._state.want)}; "
             f"submit with want=['{missing}']"
         )
+
+
+def _structure_of(found: StructureAnswer) -> Structure:
+    return Structure.from_symbols(found.symbols, found.positions, found.cell, found.is_periodic)
 
 
 def _percent(part: float) -> str:

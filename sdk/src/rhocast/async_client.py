@@ -14,13 +14,13 @@ from rhocast.async_transport import AsyncHttpTransport, AsyncTransport
 from rhocast.client import addressed
 from rhocast.conversation import Conversation
 from rhocast.errors import RhocastError
-from rhocast.inputs import Choices, prediction_request
+from rhocast.inputs import Choices, RelaxationChoices, prediction_request, relaxation_request
 from rhocast.job import JobHandle
 from rhocast.many import CONCURRENCY, awaited_outcomes, plan_of
 from rhocast.result import Result
 from rhocast.retrying import RetryPolicy
+from rhocast.schemas import AnyRequest, ModelEntry, Prediction
 from rhocast.schemas import Job as JobState
-from rhocast.schemas import ModelEntry, Prediction
 from rhocast.transport import Call
 from rhocast.wire import LONGEST_POLL, job_look
 
@@ -160,10 +160,7 @@ class AsyncClient:
     ) -> AsyncResult:
         """What is predicted for a structure, once it is there; arguments and errors are those of `Client.predict`."""
         choices = Choices(model, shape, spacing, encut, like, vacuum, priority)
-        request = prediction_request(structure, want, choices)
-        started = time.monotonic()
-        state = await self._conversation.submitted(request, min(timeout, LONGEST_POLL), idempotency_key)
-        return await AsyncJob(self._conversation, state).wait(max(0.0, timeout - (time.monotonic() - started)))
+        return await self._answered(prediction_request(structure, want, choices), idempotency_key, timeout)
 
     async def submit(  # noqa: PLR0913  (one keyword for each thing that can be chosen)
         self,
@@ -182,6 +179,40 @@ class AsyncClient:
         """The job that predicts something, as soon as it is accepted; arguments and errors as for `Client.submit`."""
         choices = Choices(model, shape, spacing, encut, like, vacuum, priority)
         request = prediction_request(structure, want, choices)
+        return AsyncJob(self._conversation, await self._conversation.submitted(request, 0.0, idempotency_key))
+
+    async def relax(  # noqa: PLR0913  (one keyword for each thing that can be chosen)
+        self,
+        structure: object,
+        model: str | Sequence[str] | None = None,
+        *,
+        fmax: float | None = None,
+        steps: int | None = None,
+        relax_cell: bool | None = None,
+        vacuum: float | None = None,
+        priority: str = "interactive",
+        idempotency_key: str | None = None,
+        timeout: float = 3600.0,
+    ) -> AsyncResult:
+        """Where a structure relaxes to, once it is there; arguments and errors are those of `Client.relax`."""
+        choices = RelaxationChoices(model, fmax, steps, relax_cell, vacuum, priority)
+        return await self._answered(relaxation_request(structure, choices), idempotency_key, timeout)
+
+    async def submit_relaxation(  # noqa: PLR0913  (one keyword for each thing that can be chosen)
+        self,
+        structure: object,
+        model: str | Sequence[str] | None = None,
+        *,
+        fmax: float | None = None,
+        steps: int | None = None,
+        relax_cell: bool | None = None,
+        vacuum: float | None = None,
+        priority: str = "interactive",
+        idempotency_key: str | None = None,
+    ) -> AsyncJob:
+        """The job that relaxes a structure, as soon as it is accepted; arguments and errors as for `Client.relax`."""
+        choices = RelaxationChoices(model, fmax, steps, relax_cell, vacuum, priority)
+        request = relaxation_request(structure, choices)
         return AsyncJob(self._conversation, await self._conversation.submitted(request, 0.0, idempotency_key))
 
     async def predict_many(  # noqa: PLR0913  (one keyword for each thing that can be chosen)
@@ -212,6 +243,11 @@ class AsyncClient:
                     yield outcome
                 else:
                     raise outcome
+
+    async def _answered(self, request: AnyRequest, idempotency_key: str | None, timeout: float) -> AsyncResult:
+        started = time.monotonic()
+        state = await self._conversation.submitted(request, min(timeout, LONGEST_POLL), idempotency_key)
+        return await AsyncJob(self._conversation, state).wait(max(0.0, timeout - (time.monotonic() - started)))
 
     async def job(self, id: str) -> AsyncJob:
         """A job by its id, as `Client.job` has it."""

@@ -58,7 +58,7 @@ class BatchRun:
         folder: Where results go.
         fields: What `inputs.chosen_fields` gave.
         density_format: Format in which densities are downloaded, if they are.
-        report: Told how many files have ended so far.
+        report: Told how many files have ended so far, and what the service warns of.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class BatchRun:
         folder: BatchFolder,
         fields: Mapping[str, Any],
         density_format: DownloadFormat | None,
-        report: Callable[[int], None],
+        report: Callable[[int, Sequence[str]], None],
     ) -> None:
         self._client = client
         self._folder = folder
@@ -144,7 +144,7 @@ class BatchRun:
         try:
             batch = self._client.batch(chunk.batch)
             for counts in batch.looks():
-                self._report(n_before - in_chunk + max(in_chunk, counts.ended))
+                self._report(n_before - in_chunk + max(in_chunk, counts.ended), batch.state.warnings)
         except BatchNotFound:
             return  # it is no longer kept: its files are open again
         if batch.status is BatchStatus.FAILED:
@@ -152,7 +152,7 @@ class BatchRun:
             self._folder.save()
             batch.wait()  # raises why
         self._save_lines(batch, chunk)
-        self._report(self._n_done())
+        self._report(self._n_done(), batch.state.warnings)
 
     def _save_lines(self, batch: Batch, chunk: Chunk) -> None:
         """Saves the lines of a batch from the first one on that is not there."""

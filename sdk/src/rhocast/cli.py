@@ -1,4 +1,4 @@
-"""The command line: `rhocast predict`, `batch`, `compare`, `analyse`, `models`, `doctor`, `serve`, `worker`, `keys`."""
+"""The command line: `rhocast predict`, `relax`, `batch`, `compare`, `analyse`, `models`, `doctor`, `serve` and more."""
 
 import os
 from collections.abc import Sequence
@@ -12,15 +12,15 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
 
-from rhocast import __version__, cli_analysis, cli_batch
+from rhocast import __version__, cli_analysis, cli_batch, cli_relax
 from rhocast.application import become, launch_of
-from rhocast.cli_output import refuse_taken, say_written
+from rhocast.cli_output import refuse_taken, say_written, show
 from rhocast.client import Client
 from rhocast.doctor import findings
 from rhocast.errors import InvalidField, RhocastError
 from rhocast.inputs import wanted_properties
 from rhocast.model_info import Property
-from rhocast.result import Result, format_name
+from rhocast.result import format_name
 from rhocast.schemas import DownloadFormat, Priority
 
 _MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: " "}
@@ -132,12 +132,13 @@ def predict(  # noqa: PLR0913  (one option for each thing that can be chosen)
             priority=priority,
             timeout=timeout,
         )
-        _show(result, as_json)
+        show(result, as_json)
         if output is not None:
             result.download(output, written, quantity.value)
             say_written(output)
 
 
+app.command()(cli_relax.relax)
 app.command()(cli_batch.batch)
 app.command()(cli_analysis.compare)
 app.add_typer(cli_analysis.analyse, name="analyse")
@@ -245,20 +246,3 @@ def _shape(text: str | None) -> tuple[int, ...] | None:
     if len(parts) != 3 or not all(part.strip().isdecimal() for part in parts):
         raise InvalidField(f"found the shape {text!r}; expected three numbers of points such as 48,48,48")
     return tuple(int(part) for part in parts)
-
-
-def _show(result: Result, as_json: bool) -> None:
-    if as_json:
-        typer.echo(result.to_json())
-        return
-    console = Console()
-    table = Table(box=None, show_header=False)
-    rows = result.summary()
-    warnings = rows.pop("warnings", None)
-    for name, value in rows.items():
-        table.add_row(Text(name, style="bold"), Text(value))
-    console.print(table)
-    if warnings is not None:
-        console.print()
-        for line in result.warnings:
-            console.print(Text(f"warning: {line}", style="yellow"), highlight=False, soft_wrap=True)

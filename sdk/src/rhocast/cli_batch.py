@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -54,14 +55,27 @@ def batch(  # noqa: PLR0913  (one option for each thing that can be chosen)
     folder = BatchFolder.opened(output, {**asked, "density_format": format})
     started = time.monotonic()
     try:
-        with Client(url, progress=False, retries=_PATIENT) as client, bar("structures", len(sources)) as report:
-            outcome = BatchRun(client, folder, fields, format, report).run(sources)
+        with Client(url, progress=False, retries=_PATIENT) as client, bar("structures", len(sources)) as show:
+            outcome = BatchRun(client, folder, fields, format, _teller(show)).run(sources)
     except KeyboardInterrupt:
         _say("stopped; the service goes on with what it has: the same command collects it")
         raise typer.Exit(_INTERRUPTED) from None
     _show(outcome, output, time.monotonic() - started)
     if outcome.errors or outcome.missing:
         raise typer.Exit(_SOME_FAILED)
+
+
+def _teller(show: Callable[[int], None]) -> Callable[[int, Sequence[str]], None]:
+    """What shows how many files have ended, and says each warning once."""
+    said = set[str]()
+
+    def tell(n_ended: int, warnings: Sequence[str]) -> None:
+        show(n_ended)
+        for line in (one for one in warnings if one not in said):
+            said.add(line)
+            _say(f"warning: {line}")
+
+    return tell
 
 
 def _density_format(name: str | None, fields: dict[str, Any]) -> DownloadFormat | None:

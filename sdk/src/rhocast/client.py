@@ -9,17 +9,17 @@ from types import TracebackType
 from rhocast.batch import Batch, batch_call, batch_line, named, newest_batches, submission_of_lines
 from rhocast.batch_schemas import Batch as BatchState
 from rhocast.errors import RhocastError
-from rhocast.inputs import Choices, chosen_fields, prediction_request
+from rhocast.inputs import Choices, RelaxationChoices, chosen_fields, prediction_request, relaxation_request
 from rhocast.job import Job
 from rhocast.many import CONCURRENCY, Outcome, outcomes, plan_of
 from rhocast.progress import spinner
 from rhocast.result import Result
 from rhocast.retrying import RetryPolicy
+from rhocast.schemas import AnyRequest, ModelEntry
 from rhocast.schemas import Job as JobState
-from rhocast.schemas import ModelEntry, PredictionRequest
 from rhocast.session import Session, done
 from rhocast.transport import HttpTransport, Transport
-from rhocast.wire import LONGEST_POLL, job_look
+from rhocast.wire import job_look
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 
@@ -113,10 +113,7 @@ class Client:
         """
         choices = Choices(model, shape, spacing, encut, like, vacuum, priority)
         request = prediction_request(structure, want, choices)
-        started = time.monotonic()
-        with spinner("predicting", self._session.progress):
-            job = self._submitted(request, min(timeout, LONGEST_POLL), idempotency_key)
-        return job.wait(max(0.0, timeout - (time.monotonic() - started)))
+        return self._answered("predicting", request, idempotency_key, timeout)
 
     def submit(  # noqa: PLR0913  (one keyword for each thing that can be chosen)
         self,
@@ -152,6 +149,69 @@ class Client:
         """
         choices = Choices(model, shape, spacing, encut, like, vacuum, priority)
         return self._submitted(prediction_request(structure, want, choices), 0.0, idempotency_key)
+
+    def relax(  # noqa: PLR0913  (one keyword for each thing that can be chosen)
+        self,
+        structure: object,
+        model: str | Sequence[str] | None = None,
+        *,
+        fmax: float | None = None,
+        steps: int | None = None,
+        relax_cell: bool | None = None,
+        vacuum: float | None = None,
+        priority: str = "interactive",
+        idempotency_key: str | None = None,
+        timeout: float = 3600.0,
+    ) -> Result:
+        """Where a structure relaxes to, once it is there: `relaxed`, and energy, forces and stress of that.
+
+        Args:
+            structure: Whatever `predict` takes.
+            model: Names of potentials; the first that covers the structure relaxes it. None: the service chooses.
+            fmax: Largest force on an atom, and on the cell's coordinates if it relaxes, in eV/Å; 0.05 if None.
+            steps: Most steps; what has not converged by then is given as it is, and says so. 500 if None.
+            relax_cell: Whether the cell relaxes too; that of a crystal does if None.
+            vacuum: Empty space on each side of a molecule, in Å; the box of its POSCAR.
+            priority: interactive, or bulk for what can wait behind others.
+            idempotency_key: Key under which a repetition gives the same job; a fresh one if None.
+            timeout: Seconds after which waiting ends; the job goes on.
+
+        Raises:
+            WaitTimeout: If there is no result by then.
+            RhocastError: What is wrong with the request, or why it failed.
+        """
+        choices = RelaxationChoices(model, fmax, steps, relax_cell, vacuum, priority)
+        return self._answered("relaxing", relaxation_request(structure, choices), idempotency_key, timeout)
+
+    def submit_relaxation(  # noqa: PLR0913  (one keyword for each thing that can be chosen)
+        self,
+        structure: object,
+        model: str | Sequence[str] | None = None,
+        *,
+        fmax: float | None = None,
+        steps: int | None = None,
+        relax_cell: bool | None = None,
+        vacuum: float | None = None,
+        priority: str = "interactive",
+        idempotency_key: str | None = None,
+    ) -> Job:
+        """The job that relaxes a structure, as soon as it is accepted; arguments as for `relax`.
+
+        Args:
+            structure: Whatever `predict` takes.
+            model: Names of potentials.
+            fmax: Largest force in eV/Å.
+            steps: Most steps.
+            relax_cell: Whether the cell relaxes too.
+            vacuum: Empty space on each side of a molecule, in Å.
+            priority: interactive or bulk.
+            idempotency_key: Key under which a repetition gives the same job; a fresh one if None.
+
+        Raises:
+            RhocastError: What is wrong with the request.
+        """
+        choices = RelaxationChoices(model, fmax, steps, relax_cell, vacuum, priority)
+        return self._submitted(relaxation_request(structure, choices), 0.0, idempotency_key)
 
     def predict_many(  # noqa: PLR0913  (one keyword for each thing that can be chosen)
         self,
@@ -206,7 +266,14 @@ class Client:
                 else:
                     raise outcome
 
-    def _submitted(self, request: PredictionRequest, wait: float, idempotency_key: str | None) -> Job:
+    def _answered(self, what: str, request: AnyRequest, idempotency_key: str | None, timeout: float) -> Result:
+        """The result of a request, with a spinner that says what is done."""
+        started = time.monotonic()
+        with spinner(what, self._session.progress):
+            job = self._submitted(request, min(timeout, self._session.longest_poll), idempotency_key)
+        return job.wait(max(0.0, timeout - (time.monotonic() - started)))
+
+    def _submitted(self, request: AnyRequest, wait: float, idempotency_key: str | None) -> Job:
         return Job(self._session, done(self._session.conversation.submitted(request, wait, idempotency_key)))
 
     def job(self, id: str) -> Job:

@@ -12,7 +12,7 @@ from typing import BinaryIO
 from rhocast.async_transport import AsyncTransport
 from rhocast.errors import ClientError, ConnectionFailed, DamagedDownload
 from rhocast.retrying import RETRIED_STATUSES, Attempts, RetryPolicy, seconds_of
-from rhocast.schemas import Job, JobPage, ModelEntry, ModelList, PredictionRequest
+from rhocast.schemas import AnyRequest, Job, JobPage, ModelEntry, ModelList
 from rhocast.transport import Call, Reply
 from rhocast.wire import Answer, answer_of, digest_of, error_of, is_success, job_list, submission
 
@@ -42,11 +42,11 @@ class Conversation:
         self._is_closed = True
         await self.transport.close()
 
-    async def submitted(self, request: PredictionRequest, wait: float, idempotency_key: str | None) -> Job:
+    async def submitted(self, request: AnyRequest, wait: float, idempotency_key: str | None) -> Job:
         """The job of a request, after at most some seconds of waiting for its end.
 
         Args:
-            request: What to predict.
+            request: What to predict, or to relax.
             wait: Seconds that the server may wait for the result before it answers.
             idempotency_key: Key under which a repetition gives the same job; a fresh one if None.
         """

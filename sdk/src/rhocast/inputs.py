@@ -19,6 +19,7 @@ from rhocast.schemas import (
     PlainStructure,
     PredictionRequest,
     PymatgenStructure,
+    RelaxationRequest,
     StructureText,
 )
 from rhocast.structure import Structure
@@ -70,6 +71,45 @@ def prediction_request(structure: object, want: str | Sequence[str], choices: Ch
     """
     fields = {"structure": structure_input(structure), **chosen_fields(want, choices), "priority": choices.priority}
     return validated(PredictionRequest, fields)
+
+
+@dataclass(frozen=True)
+class RelaxationChoices:
+    """What may be chosen of a relaxation beside the structure; None stands for the service's own choice.
+
+    Attributes:
+        model: Names of potentials, or one of them, or several separated by commas.
+        fmax: Largest force that a relaxed structure has, in eV/Å.
+        steps: Most steps.
+        relax_cell: Whether the cell relaxes too.
+        vacuum: Empty space on each side of a molecule, in Å.
+        priority: interactive or bulk.
+    """
+
+    model: str | Sequence[str] | None = None
+    fmax: float | None = None
+    steps: int | None = None
+    relax_cell: bool | None = None
+    vacuum: float | None = None
+    priority: str = "interactive"
+
+
+def relaxation_request(structure: object, choices: RelaxationChoices) -> RelaxationRequest:
+    """The request to relax a structure.
+
+    Args:
+        structure: A path, the text of a structure file, or an object of rhocast, pymatgen or ASE.
+        choices: Everything else.
+
+    Raises:
+        InvalidFile: If a structure file cannot be read.
+        InvalidStructure: If the object is none of those.
+        InvalidField: If a value cannot be used.
+    """
+    given = {name: getattr(choices, name) for name in ("fmax", "steps", "relax_cell", "vacuum")}
+    fields = {name: value for name, value in given.items() if value is not None}
+    fields |= {"structure": structure_input(structure), "model": _names(choices.model or ())}
+    return validated(RelaxationRequest, fields | {"priority": choices.priority})
 
 
 def chosen_fields(want: str | Sequence[str], choices: Choices) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The handle of a job that a service has accepted."""
 
 import time
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 
 from rhocast.conversation import Conversation
 from rhocast.errors import ConnectionFailed, JobCancelled, JobNotFinished, PredictionFailed, WaitTimeout
@@ -44,18 +44,24 @@ class JobHandle:
         """Asks the server how far the job is."""
         self.state = await self._conversation.ask(job_look(self.id), JobState)
 
-    async def ended(self, timeout: float) -> None:
+    async def ended(
+        self, timeout: float, longest_poll: float = LONGEST_POLL, tell: Callable[[int, int], None] | None = None
+    ) -> None:
         """Returns when the job has ended.
 
         Args:
             timeout: Seconds after which waiting ends; the job goes on.
+            longest_poll: Seconds after which the server is asked anew.
+            tell: Called with how much of how much is done, each time that the server says it.
 
         Raises:
             WaitTimeout: If the job has not ended by then.
         """
         deadline = time.monotonic() + timeout
         while not self.status.is_final:
-            await self._look_until(deadline)
+            await self._look_until(deadline, longest_poll)
+            if tell is not None and self.state.progress is not None:
+                tell(self.state.progress.done, self.state.progress.total)
 
     async def cancelled(self) -> None:
         """Cancels the job, if it is not cancelled yet."""
@@ -103,11 +109,11 @@ class JobHandle:
             )
         return self.state.result
 
-    async def _look_until(self, deadline: float) -> None:
+    async def _look_until(self, deadline: float, longest_poll: float) -> None:
         """Asks the server once, and lets it answer when the job ends."""
         started = time.monotonic()
         left = max(0.0, deadline - started)
-        self.state = await self._conversation.ask(job_look(self.id, min(left, LONGEST_POLL)), JobState, left)
+        self.state = await self._conversation.ask(job_look(self.id, min(left, longest_poll)), JobState, left)
         if self.status.is_final:
             return
         now = time.monotonic()
@@ -153,8 +159,8 @@ class Job(JobHandle):
             WaitTimeout: If the job has not ended by then.
             RhocastError: The job's own error if it failed or was cancelled.
         """
-        with spinner(f"waiting for {self.state.formula}", self._session.progress):
-            done(self.ended(timeout))
+        with spinner(f"waiting for {self.state.formula}", self._session.progress) as tell:
+            done(self.ended(timeout, self._session.longest_poll, tell))
         return self.result()
 
     def events(self, timeout: float = 600.0) -> Generator[JobState]:

@@ -87,3 +87,8 @@ class ModelInfo:
     max_points: int = field(default=0, metadata=_unit("1"))
     cost: Cost = field(default_factory=Cost)
     labels: dict[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def can_relax(self) -> bool:
+        """Whether structures can relax with it: it gives energy and forces."""
+        return {Property.ENERGY, Property.FORCES} <= set(self.provides)

@@ -29,8 +29,12 @@ def is_shown(wanted: bool | None, console: Console) -> bool:
 
 
 @contextmanager
-def spinner(text: str, wanted: bool | None = None, console: Console | None = None) -> Generator[None, None, None]:
-    """A line that turns while the block runs, and leaves nothing behind.
+def spinner(
+    text: str, wanted: bool | None = None, console: Console | None = None
+) -> Generator[Callable[[int, int], None], None, None]:
+    """What tells a line that turns while the block runs how many of how many are done; it leaves nothing behind.
+
+    The line has a bar from when it is told first.
 
     Args:
         text: What is being done.
@@ -39,12 +43,17 @@ def spinner(text: str, wanted: bool | None = None, console: Console | None = Non
     """
     place = console or Console(stderr=True)
     if not is_shown(wanted, place):
-        yield
+        yield lambda *_: None
         return
-    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
-    with Progress(*columns, console=place, transient=True) as progress:
-        progress.add_task(text, total=None)
-        yield
+    turning, elapsed = (SpinnerColumn(), TextColumn("{task.description}", markup=False)), TimeElapsedColumn()
+    with Progress(*turning, elapsed, console=place, transient=True) as progress:
+        task = progress.add_task(text, total=None)
+
+        def tell(done: int, total: int) -> None:
+            progress.columns = (*turning, BarColumn(), MofNCompleteColumn(), elapsed)
+            progress.update(task, completed=done, total=total)
+
+        yield tell
 
 
 @contextmanager

@@ -136,6 +136,33 @@ class PredictionRequest(Schema):
     priority: Priority = Priority.INTERACTIVE
 
 
+class RelaxationSettings(Schema):
+    """When a structure counts as relaxed, and when it is given up."""
+
+    fmax: Annotated[
+        float, Quantity("eV/Å", "Largest force on an atom, and on the cell's coordinates if it relaxes", gt=0, le=100)
+    ] = 0.05
+    steps: Annotated[int, Quantity("1", "Most steps; after these it is given as it is", ge=0, le=5000)] = 500
+    relax_cell: Annotated[
+        bool | None,
+        Field(description="Whether the cell relaxes too; null: that of a crystal does"),
+    ] = None
+
+
+class RelaxationRequest(RelaxationSettings):
+    """Which structure to relax, and how far."""
+
+    structure: AnyStructure
+    model: Annotated[
+        list[str], Field(description="Names of potentials; the first that covers the structure relaxes it")
+    ] = []
+    vacuum: Annotated[float, Quantity("Å", "Empty space on each side of a molecule", gt=0, le=50)] = 5.0
+    priority: Priority = Priority.INTERACTIVE
+
+
+AnyRequest = PredictionRequest | RelaxationRequest
+
+
 # --- what is answered ----------------------------------------------------------------------------------------------
 
 
@@ -197,6 +224,9 @@ class PotentialAnswer(Schema):
 
     energy: Annotated[float, Quantity("eV", "Total energy of the cell")]
     energy_per_atom: Annotated[float, Quantity("eV", "Energy divided by the number of atoms")]
+    energies: Annotated[
+        list[float] | None, Quantity("eV", "Shares of the atoms in the energy, in the order of the atoms sent")
+    ] = None
     forces: Annotated[list[Vector] | None, Quantity("eV/Å", "Forces in the order of the atoms sent")] = None
     stress: Annotated[Matrix | None, Quantity("eV/Å³", "Stress, tension positive")] = None
     magmoms: Annotated[list[float] | None, Quantity("μB", "Magnetic moments in the order of the atoms sent")] = None
@@ -205,7 +235,7 @@ class PotentialAnswer(Schema):
 
 
 class StructureAnswer(Schema):
-    """The structure that was answered for, in the order it was sent."""
+    """A structure, its atoms in the order in which they were sent."""
 
     symbols: list[str]
     positions: Annotated[list[Vector], Quantity("Å", "Cartesian positions")]
@@ -213,12 +243,32 @@ class StructureAnswer(Schema):
     is_periodic: bool
 
 
+class RelaxationAnswer(Schema):
+    """Where a structure has relaxed to; energy, forces and stress there are the answer's `potential`."""
+
+    structure: Annotated[StructureAnswer, Field(description="The last structure, atoms not wrapped into the cell")]
+    energy_before: Annotated[float, Quantity("eV", "Total energy of the structure that was sent")]
+    n_steps: Annotated[int, Quantity("1", "Steps that were made")]
+    is_converged: Annotated[bool, Field(description="Whether it is relaxed; if not, this is as far as it came")]
+    artifacts: Annotated[dict[str, str], Field(description="URL of the relaxed structure in each format")] = {}
+
+
 class Prediction(Schema):
     """The answer to one request."""
 
     structure: StructureAnswer
     density: DensityAnswer | None = None
-    potential: PotentialAnswer | None = None
+    potential: Annotated[
+        PotentialAnswer | None, Field(description="Of this structure; in a relaxation, of the relaxed one")
+    ] = None
+    relaxation: RelaxationAnswer | None = None
+
+
+class Progress(Schema):
+    """How far a running computation is."""
+
+    done: Annotated[int, Quantity("1", "Planes of the grid that are written, or steps of a relaxation that are made")]
+    total: Annotated[int, Quantity("1", "All planes of the grid, or the most steps of a relaxation; it may need fewer")]
 
 
 class Job(Schema):
@@ -230,9 +280,13 @@ class Job(Schema):
     n_atoms: Annotated[int, Quantity("1", "Number of atoms")]
     want: list[Property]
     models: Annotated[dict[str, str], Field(description="Which model answers which property")]
+    relaxation: Annotated[RelaxationSettings | None, Field(description="How it relaxes, if it is a relaxation")] = None
     priority: Priority
     position: Annotated[
         int | None, Quantity("1", "Place in the queue of its model and priority, 1 for the next; told by events alone")
+    ] = None
+    progress: Annotated[
+        Progress | None, Field(description="While it runs, where a worker has told it: of what takes a moment alone")
     ] = None
     created_at: datetime
     finished_at: datetime | None = None
@@ -273,6 +327,7 @@ class Health(Schema):
 __all__ = [
     "DENSITY_FORMATS",
     "STRUCTURE_FORMATS",
+    "AnyRequest",
     "Cost",
     "DensityAnswer",
     "DensityFormat",
@@ -292,9 +347,13 @@ __all__ = [
     "PredictionRequest",
     "Priority",
     "Problem",
+    "Progress",
     "Property",
     "Provenance",
     "PymatgenStructure",
+    "RelaxationAnswer",
+    "RelaxationRequest",
+    "RelaxationSettings",
     "Schema",
     "StructureAnswer",
     "StructureFormat",

@@ -4,11 +4,16 @@ import weakref
 from collections.abc import AsyncGenerator, Coroutine, Generator
 from typing import Any, BinaryIO, Protocol, TypeVar
 
+from rich.console import Console
+
 from rhocast.async_transport import Blocking
 from rhocast.conversation import Conversation
+from rhocast.progress import is_shown
 from rhocast.retrying import RetryPolicy
 from rhocast.transport import Call, Reply, Transport
-from rhocast.wire import Answer
+from rhocast.wire import LONGEST_POLL, Answer
+
+_SEEN_POLL = 1.0
 
 T = TypeVar("T")
 
@@ -74,6 +79,11 @@ class Session:
     @property
     def url(self) -> str:
         return self.conversation.url
+
+    @property
+    def longest_poll(self) -> float:
+        """Seconds that the server is asked to wait for the end of a job: fewer where somebody sees how far it is."""
+        return _SEEN_POLL if is_shown(self.progress, Console(stderr=True)) else LONGEST_POLL
 
     def pause(self, seconds: float) -> None:
         done(self.conversation.transport.pause(seconds))

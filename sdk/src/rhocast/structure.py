@@ -1,14 +1,22 @@
 """Atoms in a cell: the one structure type of the service, the models and the SDK."""
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Union
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rhocast.elements import ATOMIC_NUMBERS, SYMBOLS
 from rhocast.errors import InvalidStructure
+
+if TYPE_CHECKING:
+    from ase import Atoms
+    from pymatgen.core import Molecule
+    from pymatgen.core import Structure as PymatgenStructure
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -91,3 +99,39 @@ class Structure:
     def reordered(self, order: IntArray) -> "Structure":
         """The same structure with atom k taken from atom `order[k]`."""
         return Structure(self.numbers[order], self.positions[order], self.cell, self.is_periodic)
+
+    def write(self, path: str | os.PathLike[str], format: str | None = None) -> None:
+        """Writes the structure to a file, whole or not at all.
+
+        Args:
+            path: Where to. POSCAR*, CONTCAR*, *.vasp, *.cif, *.extxyz and *.xyz say their format.
+            format: cif, poscar or extxyz, where the name does not say it.
+
+        Raises:
+            UnsupportedFormat: If neither the name nor `format` is one of these.
+            InvalidStructure: If a CIF is wanted of a molecule.
+            OSError: If the file cannot be written.
+        """
+        from rhocast.structure_files import write_structure  # noqa: PLC0415  (it needs the schemas, this class does not)
+
+        write_structure(self, Path(path), format)
+
+    def to_pymatgen(self) -> Union["PymatgenStructure", "Molecule"]:
+        """The same atoms as `pymatgen.core.Structure`; those of a molecule as `pymatgen.core.Molecule`.
+
+        Raises:
+            ImportError: If pymatgen is not installed.
+        """
+        from rhocast.structure_conversions import pymatgen_of  # noqa: PLC0415
+
+        return pymatgen_of(self)
+
+    def to_ase(self) -> "Atoms":
+        """The same atoms as `ase.Atoms`, without a calculator.
+
+        Raises:
+            ImportError: If ASE is not installed.
+        """
+        from rhocast.structure_conversions import atoms_of  # noqa: PLC0415
+
+        return atoms_of(self)

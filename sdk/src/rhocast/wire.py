@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from rhocast.analysis_schemas import GridQuantity
 from rhocast.errors import ConnectionFailed, RhocastError, error_from_problem
-from rhocast.schemas import DownloadFormat, PredictionRequest, Problem
+from rhocast.schemas import AnyRequest, DownloadFormat, PredictionRequest, Problem
 from rhocast.transport import Call, Reply
 
 LONGEST_POLL = 20.0
@@ -26,11 +26,11 @@ _SHOWN_CHARACTERS = 200
 Answer = TypeVar("Answer", bound=BaseModel)
 
 
-def submission(request: PredictionRequest, wait: float = 0.0, idempotency_key: str | None = None) -> Call:
+def submission(request: AnyRequest, wait: float = 0.0, idempotency_key: str | None = None) -> Call:
     """The call that submits a request.
 
     Args:
-        request: What to predict.
+        request: What to predict, or to relax.
         wait: Seconds that the server may wait for the result before it answers.
         idempotency_key: Key by which the server knows a repetition; a fresh one if None.
     """
@@ -38,7 +38,8 @@ def submission(request: PredictionRequest, wait: float = 0.0, idempotency_key: s
     if wait > 0:
         headers["Prefer"] = f"wait={wait:.3f}"
     body = json.dumps(request.model_dump(mode="json", by_alias=True), allow_nan=False).encode()
-    return Call("POST", "/v1/predictions", body, headers, seconds=wait)
+    path = "/v1/predictions" if isinstance(request, PredictionRequest) else "/v1/relaxations"
+    return Call("POST", path, body, headers, seconds=wait)
 
 
 def job_look(job_id: str, wait: float = 0.0) -> Call:
