@@ -144,8 +144,8 @@ def trained(config: TrainingConfig, folder: Path) -> Outcome:
     ends = [process_time()]
     training = Training(task, config.schedule, folder, config.as_dict(), lambda _: ends.append(process_time()))
     network = cast(OrbitalNetwork, training.run())
-    held_out = covered(samples(config.sets, "validation"), config.model.trunk.elements)
-    examples = [DensityExample.of(one, config.model.trunk.cutoff, task.promolecule) for one in held_out]
+    held_out = covered(samples(config.sets, "validation"), config.orbitals.trunk.elements)
+    examples = [DensityExample.of(one, config.orbitals.trunk.cutoff, task.promolecule) for one in held_out]
     errors = [error_of(network, example) for example in examples]
     return Outcome(
         n_weights=sum(parameter.numel() for parameter in network.parameters()),

@@ -8,6 +8,9 @@ from torch import Tensor, nn
 ENVELOPE_DEGREE = 6
 """p of the polynomial envelope: within 1 % of one up to 0.29 of the cutoff, twice differentiable there."""
 
+SHELL_WIDTH = 1.4
+"""Width of a Gaussian shell over the distance between shells: any smooth function is near a sum of them."""
+
 
 def polynomial_envelope(lengths: Tensor, cutoff: float) -> Tensor:
     r"""Weight of each edge: 1 at length 0, 0 from the cutoff on, with two continuous derivatives everywhere.
@@ -27,6 +30,25 @@ def polynomial_envelope(lengths: Tensor, cutoff: float) -> Tensor:
     for k in reversed(range(ENVELOPE_DEGREE)):
         series = series * x + math.comb(k + 2, 2)
     return (1 - x) ** 3 * series
+
+
+def gaussian_shells(lengths: Tensor, cutoff: float, n_radial: int) -> Tensor:
+    r"""Gaussian shells that are even in r, hence smooth in space, and of mean square 1 together, [n] → [n, n_radial].
+
+    .. math:: g_k(r) \propto e^{-(r - r_k)^2/w^2} + e^{-(r + r_k)^2/w^2}, \qquad
+        r_k = k\, r_c / K, \quad w = 1.4\, r_c / K
+
+    Args:
+        lengths: Distances in Å, [n].
+        cutoff: r_c in Å.
+        n_radial: Number of functions K.
+    """
+    spacing = cutoff / n_radial
+    centres = spacing * torch.arange(n_radial, dtype=lengths.dtype, device=lengths.device)
+    inverse_width = 1 / (SHELL_WIDTH * spacing)
+    there, mirrored = ((lengths[:, None] + sign * centres) * inverse_width for sign in (-1, 1))
+    norm = math.sqrt(n_radial / (SHELL_WIDTH * math.sqrt(math.pi / 2)))
+    return norm * (torch.exp(-there.square()) + torch.exp(-mirrored.square()))
 
 
 class BesselBasis(nn.Module):

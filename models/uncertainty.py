@@ -14,15 +14,20 @@ fewer, than its element had in all that was learned from. Features do not say th
 structures few: those of a stretched crystal lie between those of others.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from math import log, pi
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from models.interface import ExpectedError
+from models.graph import Graph
+from models.interface import ExpectedError, FloatArray
+
+GAUGE = "uncertainty"
+"""Where a checkpoint keeps the gauge: a table of the configuration, and a prefix of tensors with a dot."""
 
 SMALLEST_AMPLITUDE = 1e-4
 """e·Å^(−3/2): an atom at which a network adds nothing is not therefore exact."""
@@ -41,7 +46,8 @@ class AtomTraits:
     Attributes:
         species: Index of its element in the model's list, [n_atoms].
         features: Scalar features of the trunk, [n_atoms, n_features].
-        amplitudes: √∫φ² of the functions that the network adds at the atom, in e·Å^(−3/2), float64, [n_atoms].
+        amplitudes: √∫φ² of the functions that the network adds at the atom, in e·Å^(−3/2), float64, [n_atoms]; 1 for a
+            network that adds no functions.
         crowding: How near the others are, float64, [n_atoms, 2]: ln of their free atoms' density at the atom in e/Å³,
             and ln of the distance of the nearest in Å.
     """
@@ -54,6 +60,19 @@ class AtomTraits:
     def chosen(self, atoms: Tensor) -> "AtomTraits":
         """Those of some atoms, by their indices."""
         return AtomTraits(self.species[atoms], self.features[atoms], self.amplitudes[atoms], self.crowding[atoms])
+
+
+def crowding_of(graph: Graph, brought: Sequence[FloatArray]) -> Tensor:
+    """Crowding of the atoms of a batch, on the CPU, [n_atoms, 2].
+
+    Args:
+        graph: The batch, with edges to all that are near.
+        brought: Density in e/Å³ that others bring to the atoms of each structure (`brought_by_others`).
+    """
+    lengths = torch.linalg.vector_norm(graph.vectors.detach(), dim=1)
+    nearest = lengths.new_full((graph.n_atoms,), LONGEST_DISTANCE).scatter_reduce(0, graph.receiver, lengths, "amin")
+    densities = torch.from_numpy(np.concatenate(brought)).clamp(min=SMALLEST_DENSITY)
+    return torch.log(torch.stack([densities, nearest.cpu()], 1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,6 +198,21 @@ class Gauge:
             per_atom=per_atom.numpy(),
             unfamiliar=unfamiliar.numpy(),
         )
+
+    def expected_errors(
+        self, traits: AtomTraits, structure_of_atom: Tensor, n_electrons: Sequence[float]
+    ) -> list[ExpectedError]:
+        """The errors of the structures of a batch.
+
+        Args:
+            traits: Of all its atoms.
+            structure_of_atom: Index of each atom's structure, [n_atoms].
+            n_electrons: Valence electrons of each structure.
+        """
+        return [
+            self.expected_error(traits.chosen(torch.nonzero(structure_of_atom == index).squeeze(1)), number)
+            for index, number in enumerate(n_electrons)
+        ]
 
     def tensors(self) -> dict[str, Tensor]:
         """What a checkpoint keeps as tensors."""

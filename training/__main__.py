@@ -2,31 +2,50 @@
 
 python -m training floor FILE.toml  # how near its basis can come to reference densities
 python -m training train FILE.toml  # with `torchrun --nproc-per-node N`, in parallel
+python -m training teach  # labels of CHGNet, for direct heads to learn from
 python -m training calibrate FILE.toml WEIGHTS  # weights learn how far to trust them; `train` does it by itself
 """
 
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import torch
 import typer
+from torch import nn
 
+from models.catalog import load_model
 from models.checkpoint import Checkpoint
-from models.density.orbital.model import GAUGE
 from models.density.promolecule import Promolecule
+from models.interface import Potential
+from models.potential.fastchgnet.network import FastNetwork
+from models.uncertainty import GAUGE
 from models.weights import sha256_of
-from training.assembly import chosen_samples, density_task
+from training.assembly import chosen_samples, task_of
 from training.calibration import calibrated
-from training.config import TrainingConfig
+from training.config import FASTCHGNET, TrainingConfig, architecture_of
 from training.dataset import DATA, samples
+from training.deep_density import DeepDensityTask
+from training.density import DensityTask
+from training.finisher import finished
+from training.labels import write_labels
 from training.loop import Training
 from training.metrics import Spread
+from training.potential import PotentialTask
+from training.potential_assembly import TEACHER_FILE, checkpoint_of, potential_task
+from training.potential_config import PotentialConfig
 from training.ridge import Floor, floor_of, starting_functions
+from training.teacher import crystal_questions, reference_questions, taught
 
-application = typer.Typer(help="Trains density models, and says what their bases can reach.", add_completion=False)
+AnyTask = DensityTask | DeepDensityTask | PotentialTask
+
+TAUGHT_SETS = ["crystals", "aluminium"]
+"""Reference structures that a teacher labels beside the seeded crystals."""
+
+application = typer.Typer(help="Trains models, and says what bases of densities can reach.", add_completion=False)
 
 
 @application.command()
@@ -38,17 +57,38 @@ def train(
 ) -> None:
     """Trains the model of a configuration. Stop it and start it again, and it goes on."""
     torch.set_num_threads(threads)
+    if architecture_of(file) == FASTCHGNET:
+        _train_potential(PotentialConfig.read(file), out, data)
+        return
     config = TrainingConfig.read(file)
-    task = density_task(config, data)
-    folder = out / config.name
-    if os.environ.get("RANK", "0") == "0":
-        n_weights = sum(parameter.numel() for parameter in task.network.parameters())
-        typer.echo(f"{config.name}: {n_weights} weights, {task.n_examples} structures, {len(task.validation)} held out")
-    network = Training(task, config.schedule, folder, config.as_dict(), _report).run()
-    if os.environ.get("RANK", "0") == "0":
-        weights = folder / "weights.safetensors"
+    task = task_of(config, data)
+    network = _trained(task, config, out)
+    if _is_first():
+        if config.schedule.n_finishing:
+            network = finished(replace(task, network=network), config.schedule, _report)
+        weights = out / config.name / "weights.safetensors"
         checkpoint = Checkpoint({"model": config.model.as_dict(), "about": config.about}, network.state_dict())
         _write(calibrated(checkpoint, config, data), weights)
+
+
+@application.command()
+def teach(
+    out: Annotated[Path, typer.Option(help="File to write.")] = TEACHER_FILE,
+    n: Annotated[int, typer.Option(help="Seeded crystals.", min=1)] = 30000,
+    sets: Annotated[list[str] | None, typer.Option(help="Sets of reference structures to add.")] = None,
+    teacher: Annotated[str, typer.Option(help="Potential of the catalogue.")] = "chgnet",
+    data: Annotated[Path, typer.Option(help="Folder of reference data.")] = DATA,
+    threads: Annotated[int, typer.Option(help="Threads.", min=1)] = 1,
+) -> None:
+    """Writes energies, forces, stresses and moments of a potential, for direct heads to learn from."""
+    torch.set_num_threads(threads)
+    chosen = load_model(teacher)
+    if not isinstance(chosen, Potential):
+        raise typer.BadParameter(f"found {teacher}, a model of densities; expected a potential")
+    questions = crystal_questions(n, seed=0) + reference_questions(sets or TAUGHT_SETS, data)
+    labelled = list(taught(chosen, questions))
+    write_labels(out, labelled)
+    typer.echo(f"{out} written: {len(labelled)} structures with labels of {teacher}; {len(questions)} were asked for")
 
 
 @application.command()
@@ -84,13 +124,39 @@ def floor(
     typer.echo("|---|---|---|---|---|---|---|")
     for set_name in config.sets:
         chosen = chosen_samples(samples([set_name], split, data), n, config.schedule.seed)
-        floors = [floor_of(one, starting_functions(one.structure, config.model), promolecule) for one in chosen]
+        floors = [floor_of(one, starting_functions(one.structure, config.orbitals), promolecule) for one in chosen]
         typer.echo(_row(set_name, floors))
+
+
+def _train_potential(config: PotentialConfig, out: Path, data: Path) -> None:
+    task = potential_task(config, data)
+    network = _trained(task, config, out)
+    if _is_first():
+        _write(checkpoint_of(cast(FastNetwork, network), config, task), out / config.name / "weights.safetensors")
+
+
+def _trained(task: AnyTask, config: TrainingConfig | PotentialConfig, out: Path) -> nn.Module:
+    """The network after all epochs; what is learned, and from what, is said first."""
+    training = Training(task, config.schedule, out / config.name, config.as_dict(), _report)
+    if _is_first():
+        n_weights = sum(parameter.numel() for parameter in task.network.parameters())
+        typer.echo(f"{config.name}: {n_weights} weights, {task.n_examples} structures, {task.n_held_out} held out")
+        if training.n_processes > 1:
+            before, after = training.imbalances()
+            typer.echo(
+                f"largest load over mean load: {before:.3f} taking turns, {after:.3f} as examples are shared out"
+            )
+    return training.run()
+
+
+def _is_first() -> bool:
+    """Whether this process is the one that speaks and writes."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _write(checkpoint: Checkpoint, weights: Path) -> None:
     sha256 = checkpoint.write(weights)
-    typer.echo(json.dumps(checkpoint.config[GAUGE]))
+    typer.echo(json.dumps(checkpoint.config.get(GAUGE)))
     typer.echo(f"{weights} written, sha256 {sha256}")
 
 

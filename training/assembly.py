@@ -1,18 +1,26 @@
 """A training put together from its configuration: data, network, task."""
 
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
+from models.density.deep_density.network import deep_density_network
 from models.density.orbital.network import OrbitalNetwork
 from models.density.promolecule import Promolecule
-from training.config import TrainingConfig
-from training.dataset import DATA, Sample, covered, refuse_untaught, samples
+from training.config import DEEP_DENSITY, TrainingConfig
+from training.dataset import DATA, covered, refuse_untaught, samples
+from training.deep_density import DeepDensityTask, fit_background, point_examples
 from training.density import DensityExample, DensityTask
+
+Labelled = TypeVar("Labelled")
+
+POINTS_WATCHED = 4000
+"""Points of a held-out structure that a Deep Density is measured on after each epoch."""
 
 
 def density_task(config: TrainingConfig, data: Path = DATA, n_validation: int | None = None) -> DensityTask:
-    """The densities that a configuration learns, with a network of first weights.
+    """The densities that a configuration of orbitals learns, with a network of first weights.
 
     Args:
         config: Configuration.
@@ -21,18 +29,54 @@ def density_task(config: TrainingConfig, data: Path = DATA, n_validation: int | 
 
     Raises:
         NoData: If data are not there, or not for all elements.
+        BadConfig: If it is a configuration of another model.
     """
-    seed, elements = config.schedule.seed, config.model.trunk.elements
-    promolecule, network = Promolecule(), OrbitalNetwork(config.model, seed)
+    seed, elements = config.schedule.seed, config.orbitals.trunk.elements
+    promolecule, network = Promolecule(), OrbitalNetwork(config.orbitals, seed)
     chosen = chosen_samples(samples(config.sets, "train", data), config.n_training, seed)
     refuse_untaught(chosen, elements)
-    examples = [DensityExample.of(sample, config.model.trunk.cutoff, promolecule) for sample in chosen]
+    examples = [DensityExample.of(sample, config.orbitals.trunk.cutoff, promolecule) for sample in chosen]
     held_out = covered(samples(config.sets, "validation", data), elements)
     validation = chosen_samples(held_out, n_validation, seed)
     return DensityTask(network, examples, validation, config.n_points, promolecule, config.coulomb_weight)
 
 
-def chosen_samples(there: list[Sample], n: int | None, seed: int) -> list[Sample]:
+def deep_density_task(config: TrainingConfig, data: Path = DATA) -> DeepDensityTask:
+    """The densities that a configuration of Deep Density learns, with a fitted background and first weights.
+
+    Args:
+        config: Configuration.
+        data: Folder of reference data.
+
+    Raises:
+        NoData: If data are not there, or not for all elements.
+        BadConfig: If it is a configuration of another model.
+    """
+    seed, model = config.schedule.seed, config.deep_density
+    free, network = Promolecule().table, deep_density_network(model, seed)
+    chosen = chosen_samples(samples(config.sets, "train", data), config.n_training, seed)
+    refuse_untaught(chosen, model.elements)
+    fit_background(network, chosen, free)
+    rng = np.random.default_rng(seed)
+    held_out = point_examples(network, covered(samples(config.sets, "validation", data), model.elements), free)
+    watched = [example.thinned(POINTS_WATCHED, rng) for example in held_out]
+    return DeepDensityTask(network, point_examples(network, chosen, free), watched, config.n_points)
+
+
+def task_of(config: TrainingConfig, data: Path = DATA) -> DensityTask | DeepDensityTask:
+    """What a configuration learns.
+
+    Args:
+        config: Configuration.
+        data: Folder of reference data.
+
+    Raises:
+        NoData: If data are not there, or not for all elements.
+    """
+    return deep_density_task(config, data) if config.architecture == DEEP_DENSITY else density_task(config, data)
+
+
+def chosen_samples(there: list[Labelled], n: int | None, seed: int) -> list[Labelled]:
     """The first n of the samples in a seeded order, so that a smaller choice is a part of a larger one; all if None."""
     if n is None:
         return there

@@ -20,19 +20,26 @@ from sklearn.model_selection import GroupKFold
 from torch import Tensor
 
 from models.checkpoint import Checkpoint
+from models.density.deep_density.background import background_atoms
+from models.density.deep_density.config import DeepDensityConfig
+from models.density.deep_density.model import Batch
+from models.density.deep_density.network import DeepDensityNetwork, deep_density_network
 from models.density.orbital.config import OrbitalConfig
-from models.density.orbital.model import GAUGE, OrbitalField, centres_of, products_of, traits_of
+from models.density.orbital.model import OrbitalField, centres_of, products_of, traits_of
 from models.density.orbital.network import Expansion, OrbitalNetwork, overlap_graph
 from models.density.promolecule import Promolecule
 from models.graph import batched_graph
+from models.interface import DensityField
 from models.neighbours import neighbours_of
-from models.uncertainty import AtomTraits, Calibration, Gauge, Learned, Mixture
+from models.uncertainty import GAUGE, AtomTraits, Calibration, Gauge, Learned, Mixture
 from rhocast.structure import Structure
 from training.assembly import chosen_samples
-from training.config import TrainingConfig
+from training.config import DEEP_DENSITY, TrainingConfig
 from training.dataset import DATA, NoData, Sample, covered, samples
 
 FloatArray = NDArray[np.float64]
+
+Network = OrbitalNetwork | DeepDensityNetwork
 
 COVERAGE = 0.9
 """Share of structures whose error shall be below the upper bound."""
@@ -73,14 +80,13 @@ class Case:
     group: str
 
     @classmethod
-    def of(cls, network: OrbitalNetwork, sample: Sample, promolecule: Promolecule) -> "Case":
+    def of(cls, network: Network, sample: Sample, promolecule: Promolecule) -> "Case":
         """The case of a sample that has no other elements than the network."""
         structure, points = sample.structure, sample.points
-        expansion, floor = _expansion(network, structure), promolecule.fields([structure])[0]
-        field = OrbitalField(structure, floor, centres_of(expansion, 0), products_of(expansion, 0))
+        traits, field = _seen_by(network, structure, promolecule)
         missed = sample.weights * np.abs(field.at_points(points) - sample.density)
         shares = hirshfeld_shares(structure, points, promolecule)
-        return cls(traits_of(expansion, [floor]), shares @ missed, sample.n_electrons, sample.group)
+        return cls(traits, shares @ missed, sample.n_electrons, sample.group)
 
     @property
     def nmae(self) -> float:
@@ -262,17 +268,16 @@ def calibrated(checkpoint: Checkpoint, config: TrainingConfig, data: Path = DATA
     """The same weights with a gauge of their own: mixture from the training split, errors from the validation split.
 
     Args:
-        checkpoint: Weights of an orbital model, with a gauge or without.
+        checkpoint: Weights of a density model, with a gauge or without.
         config: What they were trained with.
         data: Folder of reference data.
 
     Raises:
         NoData: If there is no structure to learn or to calibrate from.
     """
-    network = OrbitalNetwork(OrbitalConfig.from_dict(checkpoint.config["model"]))
-    weights = checkpoint.outside(GAUGE)
+    network, weights = _network(checkpoint, config.architecture), checkpoint.outside(GAUGE)
     network.load_state_dict(weights)
-    elements = network.config.trunk.elements
+    elements = _elements(network)
     there = chosen_samples(samples(config.sets, "train", data), config.n_training, config.schedule.seed)
     held_out = covered(samples(config.sets, "validation", data), elements)
     if not held_out:
@@ -282,19 +287,38 @@ def calibrated(checkpoint: Checkpoint, config: TrainingConfig, data: Path = DATA
     return Checkpoint({**checkpoint.config, GAUGE: asdict(gauge.calibration)}, weights | tensors)
 
 
-def surroundings_of(network: OrbitalNetwork, there: Sequence[Sample]) -> Learned:
+def _network(checkpoint: Checkpoint, architecture: str) -> Network:
+    table = checkpoint.config["model"]
+    if architecture == DEEP_DENSITY:
+        return deep_density_network(DeepDensityConfig.from_dict(table))
+    return OrbitalNetwork(OrbitalConfig.from_dict(table))
+
+
+def _elements(network: Network) -> tuple[int, ...]:
+    return network.config.trunk.elements if isinstance(network, OrbitalNetwork) else network.config.elements
+
+
+def surroundings_of(network: Network, there: Sequence[Sample]) -> Learned:
     """The surroundings in some samples that a network has learned from."""
     promolecule = Promolecule()
-    traits = [
-        traits_of(_expansion(network, sample.structure), promolecule.fields([sample.structure])) for sample in there
-    ]
-    return learned_from(traits, [sample.group for sample in there], len(network.config.trunk.elements))
+    traits = [_seen_by(network, sample.structure, promolecule)[0] for sample in there]
+    return learned_from(traits, [sample.group for sample in there], len(_elements(network)))
 
 
-def cases_of(network: OrbitalNetwork, held_out: Sequence[Sample]) -> list[Case]:
+def cases_of(network: Network, held_out: Sequence[Sample]) -> list[Case]:
     """The cases of some samples."""
     promolecule = Promolecule()
     return [Case.of(network, sample, promolecule) for sample in held_out]
+
+
+def _seen_by(network: Network, structure: Structure, promolecule: Promolecule) -> tuple[AtomTraits, DensityField]:
+    """Traits of the atoms of a structure, and its density; a Deep Density before it is rescaled."""
+    if isinstance(network, DeepDensityNetwork):
+        batch, free = Batch.of(network, [structure]), promolecule.table
+        return batch.traits(free), batch.unscaled_fields(network, background_atoms(network, free))[0]
+    expansion, floor = _expansion(network, structure), promolecule.fields([structure])[0]
+    field = OrbitalField(structure, floor, centres_of(expansion, 0), products_of(expansion, 0))
+    return traits_of(expansion, [floor]), field
 
 
 def _expansion(network: OrbitalNetwork, structure: Structure) -> Expansion:

@@ -1,19 +1,35 @@
 """The TOML file of one training: data, model, schedule."""
 
 import tomllib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from models.density.deep_density.config import DeepDensityConfig
 from models.density.orbital.config import OrbitalConfig
 from models.network import TrunkConfig
 from rhocast.elements import ATOMIC_NUMBERS
 from training.loop import Schedule
 
+ORBITAL, DEEP_DENSITY, FASTCHGNET = "orbital", "deep-density", "fastchgnet"
+
 
 class BadConfig(Exception):
     """A configuration file does not say what it should."""
+
+
+def architecture_of(file: Path) -> str:
+    """The architecture that a configuration file names, whatever it is.
+
+    Raises:
+        BadConfig: If the file is no TOML.
+    """
+    try:
+        with file.open("rb") as stream:
+            return str(tomllib.load(stream).get("architecture", ORBITAL))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise BadConfig(f"{file}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -29,9 +45,10 @@ class TrainingConfig:
         model: Shape of the model.
         schedule: How to learn.
         coulomb_weight: λ of the Coulomb energy of the error in the loss, in electrons per eV (`training.coulomb`).
+        architecture: Kind of the model, "orbital" or "deep-density".
 
     Raises:
-        ValueError: If the weight is negative.
+        ValueError: If the weight is negative, or there is one for a model that is not learned so.
     """
 
     name: str
@@ -39,13 +56,38 @@ class TrainingConfig:
     sets: tuple[str, ...]
     n_points: int
     n_training: int | None
-    model: OrbitalConfig
+    model: OrbitalConfig | DeepDensityConfig
     schedule: Schedule
     coulomb_weight: float = 0.0
+    architecture: str = ORBITAL
 
     def __post_init__(self) -> None:
         if self.coulomb_weight < 0:
             raise ValueError(f"found coulomb_weight {self.coulomb_weight}; expected zero or more")
+        if self.coulomb_weight and self.architecture != ORBITAL:
+            raise ValueError(f"found coulomb_weight for {self.architecture}; expected none: only orbitals learn by it")
+
+    @property
+    def orbitals(self) -> OrbitalConfig:
+        """The model, if it is an orbital one.
+
+        Raises:
+            BadConfig: If it is another.
+        """
+        if not isinstance(self.model, OrbitalConfig):
+            raise BadConfig(f"found {self.name}, a {self.architecture} model; expected an orbital model")
+        return self.model
+
+    @property
+    def deep_density(self) -> DeepDensityConfig:
+        """The model, if it is a Deep Density.
+
+        Raises:
+            BadConfig: If it is another.
+        """
+        if not isinstance(self.model, DeepDensityConfig):
+            raise BadConfig(f"found {self.name}, an {self.architecture} model; expected a Deep Density")
+        return self.model
 
     @classmethod
     def read(cls, file: Path) -> "TrainingConfig":
@@ -63,41 +105,64 @@ class TrainingConfig:
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> "TrainingConfig":
-        """The configuration in tables; `model.trunk` may name a `preset`, and elements by symbol."""
+        """The configuration in tables; `model.trunk` may name a `preset`, and elements may be symbols."""
         unknown = sorted(set(table) - {one.name for one in fields(cls)})
         if unknown:
             raise ValueError(f"found {', '.join(unknown)}; expected {', '.join(one.name for one in fields(cls))}")
-        model = dict(table["model"])
-        model["trunk"] = _trunk(model["trunk"])
+        architecture = table.get("architecture", ORBITAL)
+        if architecture not in MODELS:
+            raise ValueError(f"found architecture {architecture!r}; expected one of {', '.join(MODELS)}")
         return cls(
             name=table["name"],
             about={"name": table["name"]} | table["about"],
             sets=tuple(table["sets"]),
             n_points=table["n_points"],
             n_training=table.get("n_training"),
-            model=OrbitalConfig.from_dict(model),
+            model=MODELS[architecture](table["model"]),
             schedule=Schedule(**table["schedule"]),
             coulomb_weight=table.get("coulomb_weight", 0.0),
+            architecture=architecture,
         )
 
     def as_dict(self) -> dict[str, Any]:
         """Tables of numbers, strings and lists."""
-        # A weight of zero is left out, so that trainings from before there was one go on.
-        weight = {"coulomb_weight": self.coulomb_weight} if self.coulomb_weight else {}
-        return weight | {
+        # What was not there once is left out where it says nothing, so that trainings from before go on.
+        later = {"coulomb_weight": self.coulomb_weight} if self.coulomb_weight else {}
+        later |= {} if self.architecture == ORBITAL else {"architecture": self.architecture}
+        return later | {
             "name": self.name,
             "about": dict(self.about),
             "sets": list(self.sets),
             "n_points": self.n_points,
             "n_training": self.n_training,
             "model": self.model.as_dict(),
-            "schedule": asdict(self.schedule),
+            "schedule": self.schedule.as_dict(),
         }
+
+
+def _orbital(table: Mapping[str, Any]) -> OrbitalConfig:
+    return OrbitalConfig.from_dict({**table, "trunk": _trunk(table["trunk"])})
+
+
+def _deep_density(table: Mapping[str, Any]) -> DeepDensityConfig:
+    return DeepDensityConfig.from_dict({**table, "elements": _numbers(table["elements"])})
+
+
+MODELS: dict[str, Callable[[Mapping[str, Any]], OrbitalConfig | DeepDensityConfig]] = {
+    ORBITAL: _orbital,
+    DEEP_DENSITY: _deep_density,
+}
+"""How to read the shape of a model, by the name of its architecture."""
 
 
 def _trunk(table: Mapping[str, Any]) -> dict[str, Any]:
     table = dict(table)
-    elements = [one if isinstance(one, int) else ATOMIC_NUMBERS[one] for one in table.pop("elements")]
+    elements = _numbers(table.pop("elements"))
     preset = table.pop("preset", None)
-    base = TrunkConfig.preset(preset, tuple(sorted(elements))).as_dict() if preset else {"elements": sorted(elements)}
+    base = TrunkConfig.preset(preset, tuple(elements)).as_dict() if preset else {"elements": elements}
     return base | table
+
+
+def _numbers(elements: Sequence[int | str]) -> list[int]:
+    """Atomic numbers, rising, of elements by symbol or number."""
+    return sorted(one if isinstance(one, int) else ATOMIC_NUMBERS[one] for one in elements)

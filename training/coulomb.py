@@ -77,10 +77,13 @@ def coulomb_error(waves: Waves, centres: Sequence[Centres], products: AtomProduc
     """
     added = torch.zeros_like(waves.missing)
     for one in centres:
-        added = added + electrons_in_waves(torch.from_numpy(one.positions), one.orbitals, waves.vectors)
+        device = one.orbitals.exponents.device
+        at = torch.from_numpy(one.positions).to(device)
+        added = added + electrons_in_waves(at, one.orbitals, waves.vectors.to(device)).cpu()
     if products:
-        at = torch.from_numpy(products.positions)
-        added = added + products.products.electrons_in_waves(at, products.pairs, waves.vectors)
+        device = products.products.exponents.device
+        at = torch.from_numpy(products.positions).to(device)
+        added = added + products.products.electrons_in_waves(at, products.pairs, waves.vectors.to(device)).cpu()
     error = added - waves.missing
     return (waves.energies * (error.real.square() + error.imag.square())).sum()
 
@@ -97,7 +100,7 @@ def electrons_in_waves(positions: Tensor, orbitals: Orbitals, vectors: Tensor) -
         orbitals: Their functions.
         vectors: G in Å⁻¹, float64, [n_waves, 3].
     """
-    degree = degrees(orbitals.highest_degree)
+    degree = degrees(orbitals.highest_degree).to(vectors.device)
     # (−i)^l is 1, −i, −1, i.
     harmonics = solid_harmonics(vectors, orbitals.highest_degree) * (1 - 2 * (degree // 2 % 2))
     parts = orbitals.fourier_parts(vectors.norm(dim=1)) * harmonics

@@ -1,7 +1,7 @@
 """Learning densities: what one sample becomes, and the loss of a batch."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import numpy as np
@@ -22,21 +22,54 @@ FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class DensityExample:
+class PointExample:
     """A sample with what does not change while a network learns.
 
     Attributes:
         sample: The reference.
         neighbours: Edges of its graph.
         points: Cartesian positions of the density's points in Å, [n_points, 3].
-        missing: What the promolecule lacks at the points in e/Å³, [n_points].
-        waves: What it lacks in waves.
+        missing: What the network's floor lacks at the points in e/Å³, [n_points].
     """
 
     sample: Sample
     neighbours: Neighbours
     points: FloatArray
     missing: FloatArray
+
+    def drawn(self, n_points: int, rng: np.random.Generator) -> tuple[FloatArray, Tensor, Tensor]:
+        """Some of the points, what the floor lacks there, and the share of the error that each stands for.
+
+        Args:
+            n_points: How many; all, if there are no more.
+            rng: Source of the choice.
+        """
+        n_there = len(self.points)
+        chosen = rng.choice(n_there, min(n_points, n_there), replace=False)
+        shares = self.sample.weights[chosen] * (n_there / len(chosen) / self.sample.n_electrons)
+        return self.points[chosen], torch.from_numpy(self.missing[chosen]), torch.from_numpy(shares)
+
+    def thinned(self, n_points: int, rng: np.random.Generator) -> "PointExample":
+        """The same with so many of its points, each of which then stands for more; with all, if there are no more."""
+        n_there = len(self.points)
+        chosen = np.sort(rng.choice(n_there, min(n_points, n_there), replace=False))
+        sample = replace(
+            self.sample,
+            point_indices=self.sample.point_indices[chosen],
+            density=self.sample.density[chosen],
+            weights=self.sample.weights[chosen] * (n_there / len(chosen)),
+        )
+        return PointExample(sample, self.neighbours, self.points[chosen], self.missing[chosen])
+
+
+@dataclass(frozen=True, eq=False)
+class DensityExample(PointExample):
+    """The same for orbitals, whose floor is the promolecule.
+
+    Attributes:
+        waves: What the promolecule lacks in waves.
+    """
+
     waves: Waves
 
     @classmethod
@@ -52,18 +85,6 @@ class DensityExample:
         points = sample.points
         missing = sample.density - floor.at_points(points)
         return cls(sample, neighbours_of(sample.structure, cutoff), points, missing, Waves.of(sample, promolecule))
-
-    def drawn(self, n_points: int, rng: np.random.Generator) -> tuple[FloatArray, Tensor, Tensor]:
-        """Some of the points, what the promolecule lacks there, and the share of the error that each stands for.
-
-        Args:
-            n_points: How many; all, if there are no more.
-            rng: Source of the choice.
-        """
-        n_there = len(self.points)
-        chosen = rng.choice(n_there, min(n_points, n_there), replace=False)
-        shares = self.sample.weights[chosen] * (n_there / len(chosen) / self.sample.n_electrons)
-        return self.points[chosen], torch.from_numpy(self.missing[chosen]), torch.from_numpy(shares)
 
 
 def batch_loss(
@@ -97,8 +118,10 @@ def batch_loss(
 
 def _expansion(network: OrbitalNetwork, examples: Sequence[DensityExample]) -> Expansion:
     structures = [example.sample.structure for example in examples]
+    device = next(network.parameters()).device
     graph = batched_graph(structures, [example.neighbours for example in examples], network.config.trunk.elements)
-    return network(graph, overlap_graph(structures, network.config))
+    overlapping = overlap_graph(structures, network.config)
+    return network(graph.to(device), overlapping.to(device) if overlapping else None)
 
 
 def _added(
@@ -107,7 +130,7 @@ def _added(
     """What the orbitals add to the promolecule at points in e/Å³, [n_points]."""
     values = torch.zeros(len(points), dtype=torch.float64)
     for one in [*centres, products] if products else centres:
-        values = values + one.decoder(example.sample.structure).at_points(points)
+        values = values + one.decoder(example.sample.structure).at_points(points).cpu()
     return values
 
 
@@ -161,6 +184,10 @@ class DensityTask:
     @property
     def n_examples(self) -> int:
         return len(self.examples)
+
+    @property
+    def n_held_out(self) -> int:
+        return len(self.validation)
 
     def loss(self, indices: Sequence[int], rng: np.random.Generator) -> Tensor:
         """Mean loss of these examples, with NMAE at points drawn anew."""

@@ -2,8 +2,8 @@
 
     torchrun --nproc-per-node 2 -m training train training/orbital-organics-small.toml
 
-Each process takes its share of every batch, and gradients are averaged: n processes learn what one would from the same
-batches, up to rounding. The first process writes.
+Each process takes its share of every batch, the costliest examples first where costs differ, and gradients are
+averaged: n processes learn what one would from the same batches, up to rounding. The first process writes.
 """
 
 import csv
@@ -14,13 +14,15 @@ from dataclasses import asdict, dataclass
 from math import cos, pi
 from pathlib import Path
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, distributed, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from training.balance import imbalance, in_turn, longest_first
 from training.bar import step_bar
 from training.curves import draw_history
 
@@ -36,11 +38,13 @@ class Schedule:
     Attributes:
         n_epochs: Passes over the examples.
         batch_size: Examples of a step, over all processes.
-        learning_rate: Of Adam, after the warm-up; it falls to zero along a cosine.
+        learning_rate: Of Adam, after the warm-up; in the end it falls to zero along a cosine.
         n_warm_up: Steps in which the learning rate rises.
         averaging: Decay of the moving average of the weights, per step.
         largest_gradient: Norm to which longer gradients are cut.
         seed: Of weights, order and points.
+        falling: Share of the steps, the last ones, in which the learning rate falls.
+        n_finishing: Iterations of L-BFGS after all epochs (`training.finisher`).
     """
 
     n_epochs: int
@@ -50,12 +54,28 @@ class Schedule:
     averaging: float = 0.995
     largest_gradient: float = 10.0
     seed: int = 0
+    falling: float = 1.0
+    n_finishing: int = 0
 
     def __post_init__(self) -> None:
         if min(self.n_epochs, self.batch_size, self.learning_rate, self.largest_gradient) <= 0:
             raise ValueError(f"found {self}; expected epochs, a batch, a learning rate and a gradient above zero")
         if not 0 <= self.averaging < 1:
             raise ValueError(f"found averaging {self.averaging}; expected a decay from 0 to below 1")
+        if not 0 < self.falling <= 1 or self.n_finishing < 0:
+            raise ValueError(f"found {self}; expected falling above 0 and up to 1, and no fewer than 0 iterations")
+
+    def rate(self, step: int, n_steps: int) -> float:
+        """Learning rate of a step of so many."""
+        warm = min(1.0, (step + 1) / self.n_warm_up) if self.n_warm_up else 1.0
+        fallen = max(0.0, 1 - (1 - step / n_steps) / self.falling)
+        return self.learning_rate * warm * 0.5 * (1 + cos(pi * fallen))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Table of numbers."""
+        # What is as it was before there was a choice is left out, so that trainings from then go on.
+        later = {"falling": 1.0, "n_finishing": 0}
+        return {name: value for name, value in asdict(self).items() if later.get(name) != value}
 
 
 class Task(Protocol):
@@ -73,6 +93,16 @@ class Task(Protocol):
 
     def evaluate(self, network: nn.Module) -> Mapping[str, float]:
         """Figures of a network on what is held out for validation."""
+        ...
+
+
+@runtime_checkable
+class CostedTask(Task, Protocol):
+    """What is learned from examples of which some cost more than others."""
+
+    @property
+    def costs(self) -> NDArray[np.float64]:
+        """Cost of each example in any unit, [n_examples]."""
         ...
 
 
@@ -146,20 +176,44 @@ class Training:
 
     def _epoch(self, step_done: Callable[[float], None]) -> float:
         """Mean loss of one pass."""
-        # Its own generator for each epoch and process: a resumed training goes on as if it had never stopped.
-        order = np.random.default_rng([self.schedule.seed, self.epoch]).permutation(self.task.n_examples)
         rng = np.random.default_rng([self.schedule.seed, self.epoch, self.rank])
         losses = []
         self.task.network.train()
-        for step in range(self.n_steps_per_epoch):
-            batch = order[step * self.schedule.batch_size :][: self.schedule.batch_size]
-            mine = batch[self.rank :: self.n_processes].tolist()
+        for step, batch in enumerate(self._batches(self.epoch)):
+            mine = batch[self._shares(batch)[self.rank]].tolist()
             losses.append(self._step(step, mine, len(batch), rng))
             step_done(losses[-1])
         return float(np.mean(losses))
 
+    def _shares(self, batch: NDArray[np.int64]) -> list[list[int]]:
+        """Places in a batch that each process takes."""
+        if isinstance(self.task, CostedTask):
+            return longest_first(self.task.costs[batch].tolist(), self.n_processes)
+        return in_turn(len(batch), self.n_processes)
+
+    def imbalances(self) -> tuple[float, float]:
+        """Largest load over mean load in the steps of the first epoch on average, taking turns and as it is done.
+
+        A task without costs has examples that cost the same.
+        """
+        found = []
+        for batch in self._batches(epoch=0):
+            costs = self.task.costs[batch].tolist() if isinstance(self.task, CostedTask) else [1.0] * len(batch)
+            ways = (in_turn(len(batch), self.n_processes), self._shares(batch))
+            found.append([imbalance(costs, shares) for shares in ways])
+        before, after = np.mean(found, axis=0).tolist()
+        return before, after
+
+    def _batches(self, epoch: int) -> list[NDArray[np.int64]]:
+        """Examples of each step of an epoch."""
+        # Its own generator for each epoch: a resumed training goes on as if it had never stopped.
+        order = np.random.default_rng([self.schedule.seed, epoch]).permutation(self.task.n_examples)
+        size = self.schedule.batch_size
+        return [order[step * size :][:size] for step in range(self.n_steps_per_epoch)]
+
     def _step(self, step: int, mine: list[int], n_in_batch: int, rng: np.random.Generator) -> float:
-        rate = self._learning_rate(self.epoch * self.n_steps_per_epoch + step)
+        n_steps = self.schedule.n_epochs * self.n_steps_per_epoch
+        rate = self.schedule.rate(self.epoch * self.n_steps_per_epoch + step, n_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=False)
@@ -187,11 +241,6 @@ class Training:
                 distributed.all_reduce(parameter.grad)
         return float(loss)
 
-    def _learning_rate(self, step: int) -> float:
-        n_steps = self.schedule.n_epochs * self.n_steps_per_epoch
-        warm = min(1.0, (step + 1) / self.schedule.n_warm_up) if self.schedule.n_warm_up else 1.0
-        return self.schedule.learning_rate * warm * 0.5 * (1 + cos(pi * step / n_steps))
-
     def _keep(self, training_loss: float, start: float) -> None:
         figures = {"epoch": float(self.epoch), "training_loss": training_loss}
         self.average.module.eval()
@@ -204,7 +253,7 @@ class Training:
             writer.writeheader()
             writer.writerows([*rows, figures])
         state = {
-            "config": dict(self.config) | {"schedule": asdict(self.schedule)},
+            "config": dict(self.config) | {"schedule": self.schedule.as_dict()},
             "epoch": self.epoch,
             "network": self.task.network.state_dict(),
             "average": self.average.state_dict(),
@@ -228,7 +277,7 @@ class Training:
         if not path.exists():
             return
         state = torch.load(path, weights_only=True)
-        wanted = dict(self.config) | {"schedule": asdict(self.schedule)}
+        wanted = dict(self.config) | {"schedule": self.schedule.as_dict()}
         if state["config"] != wanted:
             differing = sorted(key for key in wanted if state["config"].get(key) != wanted[key])
             raise OtherTraining(

@@ -158,6 +158,11 @@ class Promolecule:
     def info(self) -> ModelInfo:
         return self._info
 
+    @property
+    def table(self) -> AtomTable:
+        """Its free atoms."""
+        return self._table
+
     def fields(self, structures: Sequence[Structure]) -> list[PromoleculeField]:
         """The density of each structure; nothing is summed before a field is asked for values.
 

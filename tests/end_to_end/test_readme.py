@@ -76,7 +76,8 @@ def test_the_command_line_does_what_the_readme_says(run, tmp_path: Path, line: s
     assert run("bash", "-ec", line)
     if output := re.search(r"-o (\S+)", line):
         path = tmp_path / output.group(1)
-        assert sum(file.stat().st_size for file in (path, *path.rglob("*"))) > 10_000
+        least = 500 if line.startswith("rhocast relax") else 10_000  # a structure; a density
+        assert sum(file.stat().st_size for file in (path, *path.rglob("*"))) > least
 
 
 @pytest.mark.parametrize("line", [line for line in programs("sh")[1].splitlines() if line])

@@ -10,15 +10,20 @@ from typer.testing import CliRunner
 
 import training
 from models.checkpoint import Checkpoint
-from models.density.orbital.model import GAUGE, OrbitalDensity
+from models.density.deep_density.model import DeepDensity
+from models.density.orbital.model import OrbitalDensity
 from models.density.orbital.network import OrbitalNetwork
+from models.uncertainty import GAUGE
 from models.weights import sha256_of
 from reference.shards import write_shard
 from tests.training.test_dataset import record
 from training.__main__ import application
-from training.config import BadConfig, TrainingConfig
+from training.assembly import deep_density_task
+from training.config import FASTCHGNET, BadConfig, TrainingConfig, architecture_of
 from training.dataset import NoData, samples
 from training.loop import STATE
+from training.metrics import nmae
+from training.potential_config import PotentialConfig
 
 CONFIG = """
 name = "toy"
@@ -75,6 +80,44 @@ def run(*arguments):
     return found.output
 
 
+DEEP_DENSITY = (
+    CONFIG[: CONFIG.index("[schedule]")].replace("{}", 'architecture = "deep-density"')
+    + """
+[schedule]
+n_epochs = 2
+batch_size = 2
+learning_rate = 0.01
+n_finishing = 10
+
+[model]
+elements = ["O"]
+
+[model.environment]
+cutoff = 3.0
+highest_degree = 1
+n_channels = 4
+n_contracted = 2
+n_radial = 4
+n_hidden = 8
+
+[model.background]
+cutoff = 3.0
+n_radial = 6
+
+[model.clusters]
+cutoff = 2.5
+n_radial = 4
+n_hidden = 8
+"""
+)
+
+
+def deep_density_file(tmp_path):
+    file = tmp_path / "deep.toml"
+    file.write_text(DEEP_DENSITY)
+    return file
+
+
 def test_the_floor_is_a_table_with_a_row_for_each_set(tmp_path, data):
     _, _, row = run("floor", config_file(tmp_path), "--data", data).splitlines()
     name, n_structures, functions, *figures = (cell.strip() for cell in row.strip("|").split("|"))
@@ -92,6 +135,18 @@ def test_training_reports_both_errors_and_keeps_weights(tmp_path, data):
     folder = tmp_path / "out" / "toy"
     assert (folder / "weights.safetensors").exists()
     assert torch.load(folder / STATE, weights_only=True)["config"]["coulomb_weight"] == 0.5
+
+
+def test_a_deep_density_is_trained_finished_and_kept(tmp_path, data):
+    lines = run("train", deep_density_file(tmp_path), "--data", data, "--out", tmp_path / "out").splitlines()
+    assert any("finishing" in line for line in lines)
+    weights = tmp_path / "out" / "toy" / "weights.safetensors"
+    model = DeepDensity.read(weights, sha256_of(weights))
+    (sample,) = samples(["crystals"], "validation", data)
+    (field,) = model.fields([sample.structure])
+    assert nmae(sample, field.at_points(sample.points)).value < 0.4
+    assert model.info.no_uncertainty_because is None
+    assert field.expected_error().value > 0
 
 
 def test_weights_learn_how_far_to_trust_them_and_stay_as_they_are(tmp_path, data):
@@ -138,8 +193,39 @@ def test_a_configuration_survives_its_table(tmp_path):
     assert TrainingConfig.from_dict(config.as_dict()) == config
 
 
+def test_a_configuration_of_a_deep_density_survives_its_table(tmp_path):
+    config = TrainingConfig.read(deep_density_file(tmp_path))
+    assert config.deep_density == config.model
+    assert TrainingConfig.from_dict(config.as_dict()) == config
+
+
+def test_what_needs_orbitals_refuses_a_deep_density_and_the_other_way_round(tmp_path):
+    with pytest.raises(BadConfig, match="found toy, a deep-density model; expected an orbital model"):
+        run("floor", deep_density_file(tmp_path))
+    with pytest.raises(BadConfig, match="found toy, an orbital model; expected a Deep Density"):
+        deep_density_task(TrainingConfig.read(config_file(tmp_path)))
+
+
+def test_a_deep_density_is_not_learned_by_coulomb_energies(tmp_path):
+    file = deep_density_file(tmp_path)
+    file.write_text("coulomb_weight = 1.0\n" + file.read_text())
+    with pytest.raises(BadConfig, match="only orbitals learn by it"):
+        TrainingConfig.read(file)
+
+
+def test_a_schedule_that_says_no_more_than_it_once_could_leaves_no_trace(tmp_path):
+    table = TrainingConfig.read(config_file(tmp_path)).as_dict()["schedule"]
+    assert "falling" not in table
+    assert "n_finishing" not in table
+
+
 @pytest.mark.parametrize(
-    ("line", "match"), [("coulomb_weight = -1.0", "coulomb_weight -1.0; expected zero"), ("colour = 1", "colour")]
+    ("line", "match"),
+    [
+        ("coulomb_weight = -1.0", "coulomb_weight -1.0; expected zero"),
+        ("colour = 1", "colour"),
+        ('architecture = "brick"', "one of orbital, deep-density"),
+    ],
 )
 def test_a_configuration_of_nonsense_is_refused(tmp_path, line, match):
     with pytest.raises(BadConfig, match=match):
@@ -148,4 +234,5 @@ def test_a_configuration_of_nonsense_is_refused(tmp_path, line, match):
 
 @pytest.mark.parametrize("file", sorted(Path(training.__file__).parent.glob("*.toml")), ids=lambda file: file.stem)
 def test_a_configuration_that_ships_is_named_by_its_file(file):
-    assert TrainingConfig.read(file).name == file.stem
+    kind = PotentialConfig if architecture_of(file) == FASTCHGNET else TrainingConfig
+    assert kind.read(file).name == file.stem

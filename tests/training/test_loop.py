@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -40,6 +41,23 @@ def test_it_learns_and_keeps_the_curve(tmp_path):
     assert curve[-1]["distance"] < 0.01 * curve[0]["distance"]
     assert curve == [pytest.approx(row) for row in figures]
     assert (tmp_path / PICTURE).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_rate_stays_and_then_falls_along_a_cosine():
+    schedule = Schedule(1, 1, 0.5, n_warm_up=4, falling=0.25)
+    rates = [schedule.rate(step, 80) for step in range(80)]
+    assert rates[:4] == [0.125, 0.25, 0.375, 0.5]
+    assert set(rates[4:61]) == {0.5}
+    assert rates[70] == pytest.approx(0.25)
+    assert 0 < rates[79] < 0.01
+    whole = Schedule(1, 1, 0.5, n_warm_up=0)
+    assert [whole.rate(step, 80) for step in (0, 40)] == [0.5, pytest.approx(0.25)]
+
+
+@pytest.mark.parametrize("change", [{"falling": 0.0}, {"falling": 1.5}, {"n_finishing": -1}])
+def test_a_schedule_that_falls_beyond_its_steps_is_refused(change):
+    with pytest.raises(ValueError, match="expected falling above 0 and up to 1, and no fewer than 0 iterations"):
+        Schedule(1, 1, 0.5, **change)
 
 
 def test_a_training_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path):
@@ -120,3 +138,24 @@ def test_two_processes_go_along_the_gradients_of_one_with_both_their_batches(tmp
         )
     curves = [[row["training_loss"] for row in learning_curve(tmp_path / name)] for name in ("one", "two")]
     assert curves[1] == pytest.approx(curves[0], rel=1e-6)
+
+
+class UnevenLine(Line):
+    """The same line, whose first examples cost most."""
+
+    @property
+    def costs(self):
+        return np.exp(-np.arange(self.n_examples) / 4.0)
+
+
+@pytest.mark.parametrize("task", [Line(), UnevenLine()], ids=["equal", "uneven"])
+def test_costs_are_shared_out_and_no_example_is_left(task, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    training = Training(task, Schedule(2, 8, 0.1), tmp_path, {}, print)
+    before, after = training.imbalances()
+    if isinstance(task, UnevenLine):
+        assert 1 <= after < before - 0.1
+    else:
+        assert before == after == pytest.approx(np.mean([3 * 3 / 8, 3 * 3 / 8, 3 * 3 / 7]))
+    shares = training._shares(np.array([20, 3, 4, 11, 0, 7, 9, 2]))
+    assert sorted(place for share in shares for place in share) == list(range(8))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from models.basis.gaussian import Orbitals
 from models.basis.products import OrbitalProducts, Pairs
 from models.checkpoint import Checkpoint
-from models.decoder.orbital import RealSpaceDecoder
+from models.decoder.choice import OrbitalDecoder, real_space_decoder
 from models.decoder.product import ProductDecoder
 from models.density.orbital.config import OrbitalConfig
 from models.density.orbital.network import Expansion, OrbitalNetwork, overlap_graph
@@ -20,7 +20,7 @@ from models.density.promolecule import RECOMMENDED_SPACING, Promolecule, Promole
 from models.graph import batched_graph
 from models.interface import DensityField, ExpandedField, ExpectedError, FloatArray, GridShape, OutOfMemory
 from models.neighbours import neighbours_of
-from models.uncertainty import LONGEST_DISTANCE, SMALLEST_AMPLITUDE, SMALLEST_DENSITY, AtomTraits, Gauge
+from models.uncertainty import GAUGE, SMALLEST_AMPLITUDE, AtomTraits, Gauge, crowding_of
 from rhocast.density.expansion import DensityExpansion
 from rhocast.density.gaussian_products import GaussianProducts
 from rhocast.density.gaussians import Gaussians
@@ -30,9 +30,6 @@ from rhocast.model_info import Cost, ModelInfo, Property
 from rhocast.structure import Structure
 
 IntArray = NDArray[np.int64]
-
-GAUGE = "uncertainty"
-"""Where a checkpoint keeps the gauge: a table of the configuration, and a prefix of tensors with a dot."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,9 +44,9 @@ class Centres:
     positions: FloatArray
     orbitals: Orbitals
 
-    def decoder(self, structure: Structure) -> RealSpaceDecoder:
-        """Their sum in real space."""
-        return RealSpaceDecoder(structure.cell, structure.is_periodic, self.positions, self.orbitals)
+    def decoder(self, structure: Structure) -> OrbitalDecoder:
+        """Their sum in real space, on the device of the orbitals."""
+        return real_space_decoder(structure.cell, structure.is_periodic, self.positions, self.orbitals)
 
     def gaussians(self) -> Gaussians:
         """Their functions as the SDK evaluates them."""
@@ -133,14 +130,11 @@ def traits_of(expansion: Expansion, floors: Sequence[PromoleculeField]) -> AtomT
     if expansion.bonds is not None:
         halves = 0.5 * expansion.bonds.square_integrals()
         squares = squares.index_add(0, expansion.bond_ends.flatten(), halves.repeat(2))
-    lengths = torch.linalg.vector_norm(graph.vectors.detach(), dim=1)
-    nearest = lengths.new_full((graph.n_atoms,), LONGEST_DISTANCE).scatter_reduce(0, graph.receiver, lengths, "amin")
-    brought = torch.from_numpy(np.concatenate([floor.brought_by_others() for floor in floors]))
     return AtomTraits(
         graph.species.cpu(),
         expansion.features.detach().cpu(),
         squares.detach().cpu().sqrt().clamp(min=SMALLEST_AMPLITUDE),
-        torch.log(torch.stack([brought.clamp(min=SMALLEST_DENSITY), nearest.cpu()], 1)),
+        crowding_of(graph, [floor.brought_by_others() for floor in floors]),
     )
 
 
@@ -183,14 +177,14 @@ class OrbitalField:
         """Point values in e/Å³ of the planes from `first` to before `last` of a grid, [last − first, n1, n2]."""
         values = self._promolecule.on_planes(shape, first, last)
         for decoder in self._decoders:
-            values += decoder.on_planes(shape, first, last).numpy()
+            values += decoder.on_planes(shape, first, last).cpu().numpy()
         return values
 
     def at_points(self, points: FloatArray) -> FloatArray:
         """Values in e/Å³ at Cartesian points in Å, [n_points, 3] → [n_points]."""
         values = self._promolecule.at_points(points)
         for decoder in self._decoders:
-            values += decoder.at_points(points).numpy()
+            values += decoder.at_points(points).cpu().numpy()
         return values
 
     def expansion(self) -> DensityExpansion:
@@ -238,11 +232,8 @@ def orbital_fields(
 
 
 def _expected_errors(gauge: Gauge, expansion: Expansion, floors: Sequence[PromoleculeField]) -> list[ExpectedError]:
-    traits, structure_of_atom = traits_of(expansion, floors), expansion.graph.structure_of_atom.cpu()
-    return [
-        gauge.expected_error(traits.chosen(torch.nonzero(structure_of_atom == index).squeeze(1)), floor.n_electrons)
-        for index, floor in enumerate(floors)
-    ]
+    structure_of_atom = expansion.graph.structure_of_atom.cpu()
+    return gauge.expected_errors(traits_of(expansion, floors), structure_of_atom, [one.n_electrons for one in floors])
 
 
 class OrbitalDensity:

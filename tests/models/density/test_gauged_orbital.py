@@ -9,8 +9,9 @@ import torch
 
 from models.catalog import catalog, load_model
 from models.checkpoint import Checkpoint
-from models.density.orbital.model import GAUGE, OrbitalDensity
+from models.density.orbital.model import OrbitalDensity
 from models.interface import ExpandedField, ExpectedError, GaugedField
+from models.uncertainty import GAUGE
 from models.weights import sha256_of
 from rhocast.errors import UnusableWeights
 from rhocast.structure import Structure

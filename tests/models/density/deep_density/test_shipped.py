@@ -1,0 +1,52 @@
+"""The laws for the weights that ship, and that these weights are worth something."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from models.catalog import catalog, load_model
+from models.density.deep_density.model import DeepDensity
+from tests.models.contract import bent_molecule
+from training.dataset import samples
+from training.metrics import Spread, nmae
+
+SETS = {"deep-density-malonaldehyde": "molecule-md"}
+LARGEST_ERRORS = {"deep-density-malonaldehyde": 0.02}
+"""NMAE on held-out structures; the cards say how much smaller it is."""
+
+
+@cache
+def shipped(name: str) -> DeepDensity:
+    model = load_model(name)
+    assert isinstance(model, DeepDensity)
+    return model
+
+
+def test_each_deep_density_of_the_catalogue_is_tested_here():
+    assert {name for name, entry in catalog().items() if entry.architecture == "deep-density"} == SETS.keys()
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_structures_that_it_never_saw_are_predicted_well_and_three_times_better_than_by_spheres(name):
+    model, held_out = shipped(name), samples([SETS[name]], "test")[:3]
+    fields = model.fields([sample.structure for sample in held_out])
+    errors, floors = (
+        Spread.of([nmae(sample, field.at_points(sample.points)) for sample, field in zip(held_out, some, strict=True)])
+        for some in (fields, [field.unscaled.background for field in fields])
+    )
+    assert errors.mean < LARGEST_ERRORS[name]
+    assert errors.mean < floors.mean / 3
+    assert max(abs(field.factor - 1) for field in fields) < 0.01
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_it_says_how_sure_it_is_and_what_it_does_not_know(name):
+    model = shipped(name)
+    (sample, *_) = samples([SETS[name]], "test")
+    familiar, strange = model.fields([sample.structure, bent_molecule()])
+    error = nmae(sample, familiar.unscaled.at_points(sample.points)).value
+    assert 0.5 < familiar.expected_error().value / error < 2
+    assert familiar.expected_error().per_atom.shape == (sample.structure.n_atoms,)
+    assert strange.expected_error().value is None
+    assert np.all(strange.expected_error().per_atom > 0)
