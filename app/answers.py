@@ -143,6 +143,7 @@ class Answers:
             mantissa_bits=result["mantissa_bits"],
             provenance=provenance(info, structure, result["code_version"]),
             uncertainty=_uncertainty(view, info, result),
+            rescaling=result.get("rescaling"),
             artifacts={
                 name: f"/v1/jobs/{view.record.id}/density?format={name}"
                 for name in (*DENSITY_FORMATS, *(["coefficients"] if "coefficients" in result else []))

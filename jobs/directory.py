@@ -118,7 +118,7 @@ def chosen_models(
     """The model that answers each wanted property: the first that provides it and covers the structure.
 
     Named models are asked in the order of their names in the request, so the last may be there to fall back to. Where
-    none is named, the most specialised is asked first: the one of fewest elements.
+    none is named, the most specialised is asked first: the one of fewest elements; those that want to be named are not.
 
     Args:
         entries: Known models.
@@ -138,7 +138,8 @@ def chosen_models(
     unknown = [name for name in names if name not in entries]
     if unknown:
         raise UnknownModel(f"found no model {unknown[0]!r}; expected one of {', '.join(entries)}")
-    candidates = [entries[name].info for name in names] or [entry.info for entry in defaults_first(entries)]
+    named = [entries[name].info for name in names]
+    candidates = named or [entry.info for entry in defaults_first(entries) if not entry.info.by_name_only]
     chosen: dict[Property, ModelInfo] = {}
     # Energy and its derivatives come from one model: those of two do not belong together.
     for group in ([Property.DENSITY], [one for one in Property if one != Property.DENSITY]):
@@ -147,7 +148,8 @@ def chosen_models(
             continue
         providing = [info for info in candidates if set(wanted) <= set(info.provides)]
         if not providing:
-            offers = "; ".join(f"{info.name}: {', '.join(info.provides)}" for info in candidates)
+            infos = named or [entry.info for entry in entries.values()]
+            offers = "; ".join(f"{info.name}: {', '.join(info.provides)}" for info in infos)
             raise UnknownModel(
                 f"found no model for {' and '.join(wanted)}; expected one of what there is "
                 f"({offers}); name another model or want less"

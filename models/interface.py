@@ -84,6 +84,21 @@ class GaugedField(DensityField, Protocol):
 
 
 @runtime_checkable
+class RescaledField(DensityField, Protocol):
+    """A field that its model has clipped at zero and multiplied once, so that its electrons are right."""
+
+    @property
+    def factor(self) -> float:
+        """By which it was multiplied."""
+        ...
+
+    @property
+    def n_clipped(self) -> float:
+        """Electrons that clipping negative values has added before that."""
+        ...
+
+
+@runtime_checkable
 class DensityModel(Protocol):
     """Structure → density."""
 

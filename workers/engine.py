@@ -27,6 +27,7 @@ from models.interface import (
     OutOfMemory,
     Potential,
     PotentialPrediction,
+    RescaledField,
 )
 from rhocast.density.zarr_archive import planes_of_slabs
 from rhocast.errors import InvalidField, PredictionFailed, ServiceUnavailable, TooLarge
@@ -170,6 +171,8 @@ class Engine:
             self._artifacts.write(written["coefficients"], field.expansion().write)
         if isinstance(field, GaugedField) and (expected := field.expected_error()) is not None:
             written["uncertainty"] = _uncertainty_record(expected)
+        if isinstance(field, RescaledField):
+            written["rescaling"] = {"factor": field.factor, "n_clipped": field.n_clipped}
         return {
             "n_electrons": field.n_electrons,
             "artifact": name,

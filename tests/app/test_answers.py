@@ -92,6 +92,13 @@ def test_a_coarse_grid_is_flagged_after_the_other_warnings(answers):
     assert answers.job(view_of(TaskStatus.SUCCEEDED, RESULT | {"scale_factor": 1.0001})).warnings == ["mind the gap"]
 
 
+def test_how_a_density_was_rescaled_is_answered(answers):
+    rescaling = {"factor": 0.99, "n_clipped": 0.05}
+    density = answers.job(view_of(TaskStatus.SUCCEEDED, RESULT | {"rescaling": rescaling})).result.density
+    assert (density.rescaling.factor, density.rescaling.n_clipped) == (0.99, 0.05)
+    assert answers.job(view_of(TaskStatus.SUCCEEDED, RESULT)).result.density.rescaling is None
+
+
 UNCERTAIN = {"value": 0.01, "upper": 0.02, "coverage": 0.9, "per_atom": [0.1, 0.04], "unfamiliar": []}
 
 

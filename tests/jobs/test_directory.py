@@ -105,6 +105,14 @@ def test_the_most_specialised_model_that_covers_the_structure_is_the_default() -
     assert chosen_models(without_crystals, [D], [], replace(SODIUM, is_periodic=False))[D].name == "sodium-clusters"
 
 
+def test_a_model_that_wants_to_be_named_answers_nobody_else() -> None:
+    shy = Entry(replace(info("shy", D), elements=("Na",), by_name_only=True), 1)
+    assert chosen_models(SPECIALISED | {"shy": shy}, [D], [], SODIUM)[D].name == "sodium"
+    assert chosen_models(SPECIALISED | {"shy": shy}, [D], ["shy"], SODIUM)[D].name == "shy"
+    with pytest.raises(UnknownModel, match=r"no model for density; expected one of what there is \(shy: density\)"):
+        chosen_models({"shy": shy}, [D], [], SODIUM)
+
+
 def test_a_named_model_that_does_not_cover_the_structure_gives_way_to_the_next_named() -> None:
     assert chosen_models(SPECIALISED, [D], ["sodium", "general"], SALT)[D].name == "general"
     assert chosen_models(SPECIALISED, [D], ["sodium", "general"], SODIUM)[D].name == "sodium"

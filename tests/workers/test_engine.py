@@ -266,6 +266,21 @@ def test_a_density_that_expects_no_error_has_none(ledger, submit, make_engine) -
     assert "uncertainty" not in (ended(ledger, one)[0].result or {})
 
 
+class RescaledField(UniformField):
+    factor = 0.99
+    n_clipped = 0.05
+
+
+def test_how_a_density_was_rescaled_is_stored(ledger, submit, make_engine, monkeypatch) -> None:
+    model = Uniform()
+    one, other = (submit(structure("H", symbol), "uniform", (Property.DENSITY,)) for symbol in ("Si", "Ge"))
+    make_engine(model)[0].run([one])
+    monkeypatch.setattr(model, "fields", lambda all_of_them: [RescaledField(each, 1.0) for each in all_of_them])
+    make_engine(model)[0].run([other])
+    assert "rescaling" not in (ended(ledger, one)[0].result or {})
+    assert (ended(ledger, other)[0].result or {})["rescaling"] == {"factor": 0.99, "n_clipped": 0.05}
+
+
 def test_a_half_written_grid_of_a_dead_worker_is_replaced(ledger, artifacts, submit, make_engine) -> None:
     one = submit(structure("H"), "uniform", (Property.DENSITY,))
     artifacts.write(f"{one.key}.zarr.zip", lambda path: path.write_bytes(b"rubbish"))

@@ -194,6 +194,11 @@ class DeepDensityField:
             )
         return self._n_electrons / found
 
+    @property
+    def n_clipped(self) -> float:
+        """Electrons that clipping negative values adds before that, over the cell (a molecule: over all space)."""
+        return self.unscaled.integral.n_negative
+
     def on_grid(self, shape: GridShape) -> FloatArray:
         """Point values in e/Å³, [n0, n1, n2]."""
         return self.on_planes(shape, 0, shape[0])
@@ -348,6 +353,7 @@ def _info(network: DeepDensityNetwork, floor: ModelInfo, about: Mapping[str, Any
         valence_electrons={symbol: floor.valence_electrons[symbol] for symbol in elements},
         recommended_spacing=RECOMMENDED_SPACING,
         domains=tuple(about["domains"]),
+        by_name_only=True,
         no_uncertainty_because="it is not calibrated yet; its card has errors on held-out structures",
         max_atoms=2_000,
         max_points=30_000_000,

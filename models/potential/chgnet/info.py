@@ -41,6 +41,7 @@ INFOS = (
         name="chgnet-0.2.0",
         description="The first CHGNet, for comparison with results that were published with it; chgnet is better",
         cutoff=5.0,
+        by_name_only=True,
         weights_sha256="ef624f78b6db9d315b4ef256f1bb3207449924191b91720dc17d3f60c5df980e",
         labels={"package": "chgnet 0.4.2", "checkpoint": "0.2.0"},
     ),
@@ -50,6 +51,7 @@ INFOS = (
         description="CHGNet with its weights trained on from PBE to r2SCAN, for crystals of 88 elements",
         elements=tuple(symbol for symbol in SYMBOLS[1:95] if symbol not in _NOT_IN_MP_R2SCAN),
         weights_sha256="8eba3db0f35a2788bb3ae22885ad340591e27996f213c6643af522a633b50dad",
+        by_name_only=True,
         level_of_theory="r2SCAN, VASP, Materials Project settings (MP-r2SCAN)",
         energy_reference=(
             "total energy of the data set MP-r2SCAN, whose pseudopotentials set the zero of each element; the package "

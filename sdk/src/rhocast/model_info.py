@@ -58,7 +58,7 @@ class ModelInfo:
         domains: Kinds of structure it was made for: "crystal", "molecule".
         has_spin: Whether it knows of magnetic moments.
         is_conservative: Whether its forces are the derivative of its energy, for a potential.
-        needs_neighbours: Whether an atom without neighbours within the cutoff is refused.
+        by_name_only: Whether it answers only who names it: one that is for a single material, or not for general use.
         no_uncertainty_because: Why `uncertainty` is null; None where the model has a calibrated one.
         max_atoms: Largest structure it takes.
         max_points: Largest grid it takes.
@@ -81,7 +81,7 @@ class ModelInfo:
     domains: tuple[str, ...] = ("crystal", "molecule")
     has_spin: bool = False
     is_conservative: bool | None = None
-    needs_neighbours: bool = False
+    by_name_only: bool = False
     no_uncertainty_because: str | None = "this model has no calibrated uncertainty"
     max_atoms: int = field(default=10_000, metadata=_unit("1"))
     max_points: int = field(default=0, metadata=_unit("1"))

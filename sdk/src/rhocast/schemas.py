@@ -202,6 +202,13 @@ class Provenance(Schema):
     labels: dict[str, str] = {}
 
 
+class Rescaling(Schema):
+    """What a model that does not count electrons by itself did to have them right; how far off it was says much."""
+
+    factor: Annotated[float, Quantity("1", "By which the clipped density was multiplied, everywhere")]
+    n_clipped: Annotated[float, Quantity("e", "Electrons that clipping negative values added before that")]
+
+
 class DensityAnswer(Schema):
     """A density on a grid; the values are artifacts, one a format."""
 
@@ -216,6 +223,9 @@ class DensityAnswer(Schema):
     mantissa_bits: Annotated[int, Quantity("1", "Mantissa bits kept of the stored float32 values")]
     provenance: Provenance
     uncertainty: Uncertainty
+    rescaling: Annotated[
+        Rescaling | None, Field(description="How the electrons were made right; null where the model counts them")
+    ] = None
     artifacts: Annotated[dict[str, str], Field(description="URL of the file in each format")] = {}
 
 

@@ -114,6 +114,7 @@ class TestRescaling:
         np.testing.assert_allclose(density, field.factor * np.maximum(unscaled, 0))
         integral = field.unscaled.integral
         assert field.factor == pytest.approx(8 / (integral.n_electrons + integral.n_negative))
+        assert field.n_clipped == integral.n_negative
         voxel = structure.volume / 40**3
         assert integral.n_negative == pytest.approx(-np.minimum(unscaled, 0).sum() * voxel, rel=0.03)
 
