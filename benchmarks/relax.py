@@ -10,6 +10,7 @@ import argparse
 import time
 import warnings
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -81,14 +82,14 @@ def one_after_another(structures: list[Structure], goal: Goal, device: str) -> t
     """Seconds, and how each structure relaxed, with CHGNet's own optimizer."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the library and of what it imports
-        from chgnet.model import StructOptimizer
+        from chgnet.model.dynamics import StructOptimizer
 
         optimizer = StructOptimizer(optimizer_class="FIRE", use_device=device)
 
         def relaxed(structure: Structure, steps: int) -> Outcome:
             # It keeps a frame for each step, one for the first structure, and the last one twice.
-            end = optimizer.relax(structure.to_pymatgen(), fmax=goal.fmax, steps=steps, verbose=False)
-            trajectory = end["trajectory"]
+            crystal = cast(Any, structure.to_pymatgen())
+            trajectory: Any = optimizer.relax(crystal, fmax=goal.fmax, steps=steps, verbose=False)["trajectory"]
             n_steps = len(trajectory) - 2
             return Outcome(n_steps, float(trajectory.energies[-1]) / structure.n_atoms, n_steps < steps)
 

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.checkpoint import Checkpoint
 from models.graph import Graph
 from models.interface import ExpectedError, FloatArray
 
@@ -219,6 +220,12 @@ class Gauge:
         mixture = {one.name: getattr(self.learned.mixture, one.name) for one in fields(Mixture)}
         bounds = {"lowest": self.learned.lowest, "highest": self.learned.highest, "margins": self.margins}
         return {"offsets": self.offsets} | bounds | mixture
+
+    @classmethod
+    def of_checkpoint(cls, checkpoint: Checkpoint) -> "Gauge | None":
+        """The gauge that stands beside a network's weights; None where nobody has calibrated it."""
+        figures = checkpoint.config.get(GAUGE)
+        return None if figures is None else cls.of(checkpoint.inside(GAUGE), figures)
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor], figures: Mapping[str, Any]) -> "Gauge":

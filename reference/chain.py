@@ -84,7 +84,7 @@ class Chain:
     @property
     def points(self) -> FloatArray:
         """The grid in bohr, [n_points]."""
-        return np.arange(round(self.length / SPACING)) * SPACING
+        return SPACING * np.arange(round(self.length / SPACING), dtype=np.float64)
 
     def pseudo_charge(self) -> FloatArray:
         """ρ_a at the points in e/bohr, [n_points]; negative."""

@@ -266,9 +266,7 @@ class OrbitalDensity:
         try:
             network = OrbitalNetwork(OrbitalConfig.from_dict(checkpoint.config["model"]))
             network.load_state_dict(checkpoint.outside(GAUGE))
-            figures = checkpoint.config.get(GAUGE)
-            gauge = None if figures is None else Gauge.of(checkpoint.inside(GAUGE), figures)
-            return cls(network.to(device), checkpoint.config["about"], sha256, gauge)
+            return cls(network.to(device), checkpoint.config["about"], sha256, Gauge.of_checkpoint(checkpoint))
         except (KeyError, ValueError, RuntimeError) as error:
             raise UnusableWeights(f"found {file.name} that is no orbital model: {error}") from error
 
