@@ -12,15 +12,18 @@ import resource
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 import numba
 import numpy as np
 import torch
 
-from benchmarks.accuracy import density_models, errors, held_out
+from benchmarks.accuracy import density_models, held_out
 from benchmarks.machine import machine_line
-from models.density.deep_density.model import DeepDensity
-from models.interface import DensityModel
+from models.density.deep_density.model import DeepDensity, DeepDensityField
+from models.interface import DensityField, DensityModel
+from rhocast.model_info import ModelInfo
+from rhocast.structure import Structure
 from training.dataset import DATA, Sample
 from training.metrics import Spread, nmae
 
@@ -50,25 +53,30 @@ def seconds_and_memory(model: DensityModel, sample: Sample) -> tuple[float, floa
 def rows(set_name: str, models: Sequence[DensityModel], there: Sequence[Sample]) -> Iterator[str]:
     """The lines of one set; a model without a structure that it covers has none."""
     for model in models:
-        found = errors(model, there)
-        if not found:
+        chosen = [sample for sample in there if is_covered(model.info, sample.structure)]
+        if not chosen:
             continue
-        chosen = [sample for sample in there if sample.name in found]
-        if isinstance(model, DeepDensity):
-            fields = [field.unscaled.background for field in model.fields([one.structure for one in chosen])]
-            background = [nmae(one, field.at_points(one.points)) for one, field in zip(chosen, fields, strict=True)]
-            yield f"| {set_name} | b(r) of {model.info.name} | {figures(Spread.of(background))} | | | |"
-        seconds, memory = seconds_and_memory(model, chosen[0])
+        fields = model.fields([one.structure for one in chosen])
         factors = "—"
         if isinstance(model, DeepDensity):
-            there_fields = model.fields([one.structure for one in chosen])
-            factors = f"{max(abs(field.factor - 1) for field in there_fields):.1e}"
-        spread = Spread.of([one.nmae for one in found.values()])
-        yield f"| {set_name} | {model.info.name} | {figures(spread)} | {seconds:.2f} | {memory:.0f} | {factors} |"
+            deep = [cast(DeepDensityField, field) for field in fields]
+            background = errors(chosen, [one.unscaled.background for one in deep])
+            yield f"| {set_name} | b(r) of {model.info.name} | {background} | | | |"
+            factors = f"{max(abs(one.factor - 1) for one in deep):.1e}"
+        seconds, memory = seconds_and_memory(model, chosen[0])
+        costs = f"{seconds:.2f} | {memory:.0f} | {factors}"
+        yield f"| {set_name} | {model.info.name} | {errors(chosen, fields)} | {costs} |"
 
 
-def figures(spread: Spread) -> str:
+def is_covered(info: ModelInfo, structure: Structure) -> bool:
+    """Whether a model was made for a structure."""
+    domain = "crystal" if structure.is_periodic else "molecule"
+    return domain in info.domains and set(structure.symbols) <= set(info.elements)
+
+
+def errors(chosen: Sequence[Sample], fields: Sequence[DensityField]) -> str:
     """Cells of a line: how many, mean, its standard error, worst."""
+    spread = Spread.of([nmae(one, field.at_points(one.points)) for one, field in zip(chosen, fields, strict=True)])
     percent = " | ".join(f"{100 * value:.3g} %" for value in (spread.mean, spread.standard_error, spread.worst))
     return f"{spread.n_structures} | {percent}"
 
