@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from models.potential.chgnet.config import Config
+from models.potential.chgnet.fused import Inputs, can_fuse, fused_sums
 from models.potential.chgnet.graph import BondGraph
 from models.potential.chgnet.layers import (
     N_FEATURES,
@@ -20,7 +21,6 @@ from models.potential.chgnet.layers import (
     GatedPerceptron,
     RadialBasis,
     angles_between,
-    is_frozen,
 )
 from models.potential.chgnet.rows import Owners, Rows, of_rows, summed
 
@@ -65,18 +65,16 @@ class AtomConvolution(nn.Module):
         at_receiver, along, at_sender = (
             self.perceptron.project(part, features) for part, features in enumerate((atoms, bonds, atoms))
         )
-        messages = of_rows(
-            self._messages,
-            [
-                Rows(at_receiver, graph.receiver),
-                Rows(along, graph.bond_of_edge),
-                Rows(at_sender, graph.sender),
-                Rows(weights, graph.bond_of_edge),
-            ],
-            Owners(graph.receiver, graph.n_atoms),
-            is_frozen=self.perceptron.is_frozen,
+        inputs = Inputs(
+            Rows(at_receiver, graph.receiver),
+            Rows(along, graph.bond_of_edge),
+            Rows(at_sender, graph.sender),
+            Rows(weights, graph.bond_of_edge),
         )
-        return atoms + self.out(messages)
+        owners = Owners(graph.receiver, graph.n_atoms)
+        if can_fuse(self.perceptron, atoms):
+            return atoms + self.out(fused_sums(self.perceptron, inputs, owners))
+        return atoms + self.out(of_rows(self._messages, inputs, owners, weights=self.perceptron.parameters()))
 
     def _messages(self, at_receiver: Tensor, along: Tensor, at_sender: Tensor, weights: Tensor) -> Tensor:
         return weights * self.perceptron(at_receiver + along + at_sender)
@@ -112,17 +110,17 @@ class BondConvolution(nn.Module):
         short, long = bonds[: graph.n_short], bonds[graph.n_short :]
         terms = arm_terms(self.perceptron, atoms, short, graph)
         of_arm = weights.index_select(0, graph.bond_of_arm)
-        messages = of_rows(
-            self._messages,
-            [
-                Rows(terms.of_first, graph.arm),
-                Rows(terms.of_second, graph.other_arm),
-                Rows(angles),
-                Rows(of_arm, graph.other_arm),
-            ],
-            Owners(graph.arm, len(graph.centre)),
-            is_frozen=self.perceptron.is_frozen,
+        inputs = Inputs(
+            Rows(terms.of_first, graph.arm),
+            Rows(terms.of_second, graph.other_arm),
+            Rows(angles),
+            Rows(of_arm, graph.other_arm),
         )
+        owners = Owners(graph.arm, len(graph.centre))
+        if can_fuse(self.perceptron, atoms):
+            messages = fused_sums(self.perceptron, inputs, owners)
+        else:
+            messages = of_rows(self._messages, inputs, owners, weights=self.perceptron.parameters())
         change = linear(summed(of_arm * messages, Owners(graph.bond_of_arm, graph.n_short)), self.out.weight)
         bonds = torch.cat([short + change, long])
         if self.out.bias is None:
@@ -145,7 +143,11 @@ class AngleUpdate(nn.Module):
         """Features of angles, [n_angles, N_FEATURES]."""
         terms = arm_terms(self.perceptron, atoms, bonds[: graph.n_short], graph)
         inputs = [Rows(terms.of_first, graph.arm), Rows(terms.of_second, graph.other_arm), Rows(angles)]
-        return of_rows(self._updated, inputs, is_frozen=self.perceptron.is_frozen)
+        if can_fuse(self.perceptron, atoms):
+            alike = Rows(atoms.new_ones(1, N_FEATURES), torch.zeros_like(graph.arm))
+            each = Owners(torch.arange(graph.n_angles), graph.n_angles)
+            return fused_sums(self.perceptron, Inputs(*inputs, weights=alike), each, start=angles)
+        return of_rows(self._updated, inputs, weights=self.perceptron.parameters())
 
     def _updated(self, of_first: Tensor, of_second: Tensor, angles: Tensor) -> Tensor:
         return angles + self.perceptron(of_first + of_second + self.perceptron.project(2, angles))
@@ -184,7 +186,8 @@ class Trunk(nn.Module):
         angle_weights = self.angle_weights(self.angle_radial(lengths[: graph.n_short]).to(dtype))
         arms = graph.sign_of_arm[:, None] * directions.index_select(0, graph.bond_of_arm)
         inputs = [Rows(arms, graph.arm), Rows(arms, graph.other_arm)]
-        angles = of_rows(self._embedded, inputs, is_frozen=is_frozen(self.angles))
+        known = [*self.angular.parameters(), *self.angles.parameters()]
+        angles = of_rows(self._embedded, inputs, weights=known)
         atoms = self.elements(graph.numbers - 1)
         for block in range(N_BLOCKS):
             atoms = self.atom_convolutions[block](atoms, bonds, weights, graph)
