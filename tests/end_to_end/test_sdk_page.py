@@ -14,7 +14,7 @@ PROGRAMS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "sdk.md").read_te
 
 SAID = [
     r"-\d+\.\d{3} eV, 32 electrons\n",
-    r"(queued \d*\n)*(running \n)?succeeded \n-\d+\.\d{3} eV\n",
+    r"(queued \d* \n)*(running  \n)?succeeded  \n-\d+\.\d{3} eV\n",
     r"-\d+\.\d{3} → -\d+\.\d{3} eV, \d+\.\d Å³\n",
     r"32 electrons, -\d+\.\d{3} eV\n",
     r"examples/Si\.cif -\d+\.\d{3} eV\nexamples/NaCl\.poscar -\d+\.\d{3} eV\nexamples/ethanol\.xyz \S.*\n",

@@ -14,7 +14,7 @@ def weights(tmp_path):
 
 
 def test_weights_are_found_inside_their_package():
-    assert weights_path("models.potential", "chgnet.py").is_file()
+    assert weights_path("models.potential.chgnet", "model.py").is_file()
 
 
 @pytest.mark.parametrize("package", ["no_such_package", "models.weights"])
