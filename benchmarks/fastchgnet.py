@@ -165,7 +165,8 @@ def measure(way: str, what: str, name: str) -> None:
 
 def print_ratio(title: str, found: dict[str, float], unit: str, n_digits: int) -> None:
     parts = ", ".join(f"{way} {value:.{n_digits}f} {unit}" for way, value in found.items())
-    print(f"  {title}: {parts}; 1/{found['derivatives'] / found['heads']:.2f}", flush=True)
+    ratio = f"1/{found['derivatives'] / found['heads']:.2f}" if found["heads"] else "too little to see"
+    print(f"  {title}: {parts}; {ratio}", flush=True)
 
 
 class OfPotential(Calculator):
