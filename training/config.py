@@ -4,13 +4,15 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from models.density.deep_density.config import DeepDensityConfig
 from models.density.orbital.config import OrbitalConfig
 from models.network import TrunkConfig
 from rhocast.elements import ATOMIC_NUMBERS
 from training.loop import Schedule
+
+Built = TypeVar("Built")
 
 ORBITAL, DEEP_DENSITY, FASTCHGNET = "orbital", "deep-density", "fastchgnet"
 
@@ -19,17 +21,30 @@ class BadConfig(Exception):
     """A configuration file does not say what it should."""
 
 
+def read_tables(file: Path, build: Callable[[Mapping[str, Any]], Built]) -> Built:
+    """What is built from the tables of a TOML file.
+
+    Args:
+        file: The file.
+        build: Builds it; its KeyError, TypeError and ValueError are what is wrong with the file.
+
+    Raises:
+        BadConfig: If the file is no TOML, has a key that it should not have, lacks one, or asks for nonsense.
+    """
+    try:
+        with file.open("rb") as stream:
+            return build(tomllib.load(stream))
+    except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
+        raise BadConfig(f"{file}: {error}") from error
+
+
 def architecture_of(file: Path) -> str:
     """The architecture that a configuration file names, whatever it is.
 
     Raises:
         BadConfig: If the file is no TOML.
     """
-    try:
-        with file.open("rb") as stream:
-            return str(tomllib.load(stream).get("architecture", ORBITAL))
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise BadConfig(f"{file}: {error}") from error
+    return read_tables(file, lambda table: str(table.get("architecture", ORBITAL)))
 
 
 @dataclass(frozen=True)
@@ -96,12 +111,7 @@ class TrainingConfig:
         Raises:
             BadConfig: If the file is no TOML, has a key that it should not have, lacks one, or asks for nonsense.
         """
-        try:
-            with file.open("rb") as stream:
-                table = tomllib.load(stream)
-            return cls.from_dict(table)
-        except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
-            raise BadConfig(f"{file}: {error}") from error
+        return read_tables(file, cls.from_dict)
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> "TrainingConfig":

@@ -54,12 +54,8 @@ def added_densities(network: DeepDensityNetwork, examples: Sequence[PointExample
     """What a network adds in each structure of a batch; with gradients of the weights."""
     structures = [example.sample.structure for example in examples]
     graph = batched_graph(structures, [example.neighbours for example in examples], network.config.elements)
-    surroundings = network.surroundings(graph.to(network.background.device))
-    of_structures = [torch.nonzero(graph.structure_of_atom == index).squeeze(1) for index in range(len(structures))]
-    return [
-        AddedDensity(network, structure, surroundings.of(atoms.to(surroundings.species.device)))
-        for structure, atoms in zip(structures, of_structures, strict=True)
-    ]
+    found = network.surroundings(graph.to(network.background.device)).of_structures(graph)
+    return [AddedDensity(network, *one) for one in zip(structures, found, strict=True)]
 
 
 @dataclass(eq=False)

@@ -1,12 +1,11 @@
 """The TOML file of a training of a potential with direct heads."""
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from training.config import FASTCHGNET, BadConfig
+from training.config import FASTCHGNET, read_tables
 from training.loop import Schedule
 from training.potential import CHGNETS_WEIGHTS, LossWeights
 
@@ -62,11 +61,7 @@ class PotentialConfig:
         Raises:
             BadConfig: If the file is no TOML, has a key that it should not have, lacks one, or asks for nonsense.
         """
-        try:
-            with file.open("rb") as stream:
-                return cls.from_dict(tomllib.load(stream))
-        except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
-            raise BadConfig(f"{file}: {error}") from error
+        return read_tables(file, cls.from_dict)
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> "PotentialConfig":

@@ -31,19 +31,39 @@ from rhocast.schemas import AnyRequest, Job, PredictionRequest
 
 router = APIRouter(tags=["predictions"])
 
-MULTIPART: dict[str, Any] = {
-    "type": "object",
-    "required": ["file"],
-    "additionalProperties": False,
-    "properties": {
-        "file": {"type": "string", "format": "binary", "description": "CIF, POSCAR, extxyz or xyz"},
+
+def form_of(first: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """Schema of a form that sends a structure file.
+
+    Args:
+        first: Its own fields, such as what is wanted, and of which model.
+        more: Further ones of its own.
+    """
+    return {
+        "type": "object",
+        "required": ["file"],
+        "additionalProperties": False,
+        "properties": {
+            "file": {"type": "string", "format": "binary", "description": "CIF, POSCAR, extxyz or xyz"},
+            **first,
+            "format": {
+                "type": "string",
+                "enum": ["cif", "poscar", "extxyz", "xyz"],
+                "description": "Format of the file, if its content does not tell",
+            },
+            **more,
+            "vacuum": {"type": "number", "description": "Empty space on each side of a molecule, Å", "x-unit": "Å"},
+            "priority": {"type": "string", "enum": ["interactive", "bulk"]},
+        },
+    }
+
+
+MULTIPART = form_of(
+    {
         "want": {"type": "string", "description": "Comma-separated: density, energy, forces, stress, magmoms"},
         "model": {"type": "string", "description": "Comma-separated names of models"},
-        "format": {
-            "type": "string",
-            "enum": ["cif", "poscar", "extxyz", "xyz"],
-            "description": "Format of the file, if its content does not tell",
-        },
+    },
+    {
         "shape": {"type": "string", "pattern": r"^\d+,\d+,\d+$", "description": "Grid points along each cell vector"},
         "spacing": {"type": "number", "description": "Grid spacing, Å", "x-unit": "Å"},
         "encut": {
@@ -51,10 +71,8 @@ MULTIPART: dict[str, Any] = {
             "description": "Plane-wave cut-off whose fine FFT grid is made, eV",
             "x-unit": "eV",
         },
-        "vacuum": {"type": "number", "description": "Empty space on each side of a molecule, Å", "x-unit": "Å"},
-        "priority": {"type": "string", "enum": ["interactive", "bulk"]},
     },
-}
+)
 
 
 def body_of(schema: str, form: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """`POST /v1/relaxations`, and the relaxed structure as a file."""
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import PlainTextResponse, Response
@@ -10,7 +10,7 @@ from app.access import CallerDep
 from app.bodies import read_body, read_relaxation
 from app.problems import documented
 from app.relaxed import comment_of
-from app.routes.predictions import RESPONSES, TermsDep, answer, body_of
+from app.routes.predictions import RESPONSES, TermsDep, answer, body_of, form_of
 from app.services import ServicesDep
 from rhocast.errors import (
     ArtifactExpired,
@@ -27,25 +27,14 @@ from rhocast.structure_files import STRUCTURE_FILE_NAMES, Facts, StructureFileFo
 
 router = APIRouter(tags=["relaxations"])
 
-MULTIPART: dict[str, Any] = {
-    "type": "object",
-    "required": ["file"],
-    "additionalProperties": False,
-    "properties": {
-        "file": {"type": "string", "format": "binary", "description": "CIF, POSCAR, extxyz or xyz"},
-        "model": {"type": "string", "description": "Comma-separated names of potentials"},
-        "format": {
-            "type": "string",
-            "enum": ["cif", "poscar", "extxyz", "xyz"],
-            "description": "Format of the file, if its content does not tell",
-        },
+MULTIPART = form_of(
+    {"model": {"type": "string", "description": "Comma-separated names of potentials"}},
+    {
         "fmax": {"type": "number", "description": "Largest force of a relaxed structure, eV/Å", "x-unit": "eV/Å"},
         "steps": {"type": "integer", "description": "Most steps, 1", "x-unit": "1"},
         "relax_cell": {"type": "boolean", "description": "Whether the cell relaxes too"},
-        "vacuum": {"type": "number", "description": "Empty space on each side of a molecule, Å", "x-unit": "Å"},
-        "priority": {"type": "string", "enum": ["interactive", "bulk"]},
     },
-}
+)
 
 
 @router.post(

@@ -249,11 +249,11 @@ class Batch:
             network: The network.
             atoms: The spherical atoms of the background.
         """
-        owner, n_structures = self.graph.structure_of_atom, len(self.structures)
-        places = [torch.nonzero(owner == index).squeeze(1) for index in range(n_structures)]
         return [
-            UnscaledField(structure, network, self.surroundings.of(place), atoms)
-            for structure, place in zip(self.structures, places, strict=True)
+            UnscaledField(structure, network, surroundings, atoms)
+            for structure, surroundings in zip(
+                self.structures, self.surroundings.of_structures(self.graph), strict=True
+            )
         ]
 
     def traits(self, free: AtomTable) -> AtomTraits:

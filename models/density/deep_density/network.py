@@ -88,6 +88,11 @@ class Surroundings:
         layers = None if self.layers is None else self.layers[atoms]
         return Surroundings(self.species[atoms], self.features[atoms], layers)
 
+    def of_structures(self, graph: Graph) -> list["Surroundings"]:
+        """Those of each structure of the batch that they were found in."""
+        owner = graph.structure_of_atom.to(self.species.device)
+        return [self.of(torch.nonzero(owner == index).squeeze(1)) for index in range(graph.n_structures)]
+
 
 class Environment(nn.Module):
     """Tensors and invariants of the atoms around places.

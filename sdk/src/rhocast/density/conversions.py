@@ -6,6 +6,7 @@
 from typing import TYPE_CHECKING, Any
 
 from rhocast.density.volumetric import Density
+from rhocast.structure_conversions import atoms_of
 
 if TYPE_CHECKING:
     from ase.calculators.vasp import VaspChargeDensity
@@ -48,15 +49,11 @@ def vasp_charge_density_of(density: Density) -> "VaspChargeDensity":
         ImportError: If ASE is not installed.
     """
     try:
-        from ase import Atoms  # noqa: PLC0415
         from ase.calculators.vasp import VaspChargeDensity  # noqa: PLC0415
     except ImportError as error:
         raise ImportError("ASE is not installed; install it with: pip install 'rhocast[ase]'") from error
-    atoms = density.structure
     converted = VaspChargeDensity(None)
-    converted.atoms.append(
-        Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.is_periodic)
-    )
+    converted.atoms.append(atoms_of(density.structure))
     converted.chg.append(density.values.copy())
     if density.magnetization is not None:
         converted.chgdiff.append(density.magnetization.copy())
