@@ -123,14 +123,17 @@ class Maker:
         return outcome, wanted
 
     def _structures(self, indices: list[int]) -> Iterator[ReferenceStructure]:
-        """The wanted structures; batches without any are never generated."""
+        """The wanted structures, the first of every batch before the second of any; batches without any are not made.
+
+        A batch may be a trajectory: what an order that was cut short has made is then spread over all of them.
+        """
         size = self.order.of.batch_size
-        batch_number, batch = -1, []
-        for index in indices:
-            if index // size != batch_number:
-                batch_number = index // size
-                batch = self.order.of.batch(self.order.seed, batch_number)
-            yield batch[index % size]
+        batches: dict[int, list[ReferenceStructure]] = {}
+        for index in sorted(indices, key=lambda index: (index % size, index)):
+            number = index // size
+            if number not in batches:
+                batches[number] = self.order.of.batch(self.order.seed, number)
+            yield batches[number][index % size]
 
     def _work(self, pool: ThreadPoolExecutor, todo: Iterator[ReferenceStructure], outcome: Outcome) -> None:
         running: dict[Future[Record], ReferenceStructure] = {}

@@ -86,6 +86,11 @@ def test_a_failure_is_tried_again_only_when_asked(make, monkeypatch):
     assert make(2).n_failed_before == 0
 
 
+def test_an_order_that_is_cut_short_is_spread_over_all_batches(make):
+    made = make(5).made
+    assert [int(name[-1]) for name in made] == [0, 2, 4, 1, 3]
+
+
 def test_a_labelling_that_takes_too_long_is_ended(toy_set, labeller, tmp_path, monkeypatch):
     monkeypatch.setenv("RHOCAST_FAKE", "slow")
     maker = Maker(Order(toy_set, 0, 1), SetFolder(tmp_path, toy_set), replace(labeller, longest_run=1))
@@ -106,7 +111,7 @@ def test_a_disk_that_fills_while_labelling_stops_the_maker_and_blames_no_structu
     monkeypatch.setenv("RHOCAST_FAKE", "disk-full:crystals-0-000001")
     with pytest.raises(DiskFull, match="disk-full"):
         make(3)
-    assert len(shards(tmp_path)) == 1
+    assert len(shards(tmp_path)) == 2
     assert not (tmp_path / "failures.jsonl").exists()
 
 
@@ -236,7 +241,7 @@ def test_a_maker_that_is_killed_goes_on_where_it_was(number, tmp_path, toy_set, 
     kept = {path.name: path.read_bytes() for path in shards(folder)}
     assert len(kept) < 40
     assert verification(shards(folder)).complaints == []
-    outcome = Maker(Order(toy_set, 0, len(kept) + 1), SetFolder(folder, toy_set), labeller).run()
-    assert outcome.n_there == len(kept)
-    assert len(outcome.made) == 1
+    # The first of each batch of two come first, so these are every other one.
+    outcome = Maker(Order(toy_set, 0, 2 * len(kept)), SetFolder(folder, toy_set), labeller).run()
+    assert (outcome.n_there, len(outcome.made)) == (len(kept), len(kept))
     assert {name: (folder / name).read_bytes() for name in kept} == kept
