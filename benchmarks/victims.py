@@ -13,7 +13,6 @@ import httpx2
 ROLES = ("worker", "web", "expander", "store")
 NAMESPACE = "chaos"
 _WORDS = {"worker": "-m workers", "web": "-m app.web", "expander": "-m app.batches", "store": "unixsocket"}
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class Service:
@@ -79,10 +78,13 @@ class Service:
                 return True
         return False
 
-    def megabytes(self) -> dict[str, float]:
-        """Resident memory of each role, its own processes for parsing and conversion included.
+    def megabytes(self, kind: str = "VmRSS") -> dict[str, float]:
+        """Memory of each role, its own processes for parsing and conversion included.
 
         What was started by a process that is dead, and lives, is `left behind`.
+
+        Args:
+            kind: Of /proc/PID/status: VmRSS, all that is resident, or RssAnon, without what is mapped from files.
         """
         found: dict[str, float] = dict.fromkeys((*ROLES, "supervisor", "left behind"), 0.0)
         roles, parents = self._roles(), self._parents()
@@ -91,7 +93,7 @@ class Service:
             while ancestor in parents and ancestor not in roles and ancestor != self._supervisor.pid:
                 ancestor = parents[ancestor]
             role = "supervisor" if ancestor == self._supervisor.pid else roles.get(ancestor, "left behind")
-            found[role] += _megabytes(pid)
+            found[role] += _megabytes(pid, kind)
         return found
 
     def _roles(self) -> dict[int, str]:
@@ -125,6 +127,6 @@ def _parent(pid: int) -> int:
     return int(found.group(1)) if found else 0
 
 
-def _megabytes(pid: int) -> float:
-    words = _words(pid, "statm").split()
-    return int(words[1]) * _PAGE / 1e6 if words else 0.0
+def _megabytes(pid: int, kind: str) -> float:
+    found = re.search(rf"{kind}:\s*(\d+) kB", _words(pid, "status"))
+    return int(found.group(1)) * 1024 / 1e6 if found else 0.0

@@ -38,7 +38,7 @@ from training.potential import PotentialTask
 from training.potential_assembly import TEACHER_FILE, checkpoint_of, potential_task
 from training.potential_config import PotentialConfig
 from training.ridge import Floor, floor_of, starting_functions
-from training.teacher import crystal_questions, reference_questions, taught
+from training.teacher import crystal_questions, mixture_questions, reference_questions, taught
 
 AnyTask = DensityTask | DeepDensityTask | PotentialTask
 
@@ -75,6 +75,7 @@ def train(
 def teach(
     out: Annotated[Path, typer.Option(help="File to write.")] = TEACHER_FILE,
     n: Annotated[int, typer.Option(help="Seeded crystals.", min=1)] = 30000,
+    mixtures: Annotated[int, typer.Option(help="Seeded mixtures, which have other compositions.", min=0)] = 100000,
     sets: Annotated[list[str] | None, typer.Option(help="Sets of reference structures to add.")] = None,
     teacher: Annotated[str, typer.Option(help="Potential of the catalogue.")] = "chgnet",
     data: Annotated[Path, typer.Option(help="Folder of reference data.")] = DATA,
@@ -85,7 +86,8 @@ def teach(
     chosen = load_model(teacher)
     if not isinstance(chosen, Potential):
         raise typer.BadParameter(f"found {teacher}, a model of densities; expected a potential")
-    questions = crystal_questions(n, seed=0) + reference_questions(sets or TAUGHT_SETS, data)
+    seeded = crystal_questions(n, seed=0) + mixture_questions(mixtures, seed=0)
+    questions = seeded + reference_questions(sets or TAUGHT_SETS, data)
     labelled = list(taught(chosen, questions))
     write_labels(out, labelled)
     typer.echo(f"{out} written: {len(labelled)} structures with labels of {teacher}; {len(questions)} were asked for")

@@ -114,8 +114,8 @@ class TrunkAnswers:
         """The answers for a batch."""
         config = network.config.trunk
         graph = bond_graph([one.structure for one in examples], config.cutoff, config.angle_cutoff)
-        features = network.chgnet.trunk(graph)
-        return cls(HeadInput.of(features, graph), *network.chgnet.read_out(features, graph))
+        energies, magmoms, there = network.trunk_answers(graph)
+        return cls(there, energies, magmoms)
 
     @classmethod
     def joined(cls, parts: Sequence["TrunkAnswers"]) -> "TrunkAnswers":

@@ -2,22 +2,26 @@
 
 Crystals are the prototypes of `reference.sets.crystals`, with elements from their tables or stand-ins for them, so that
 magnetic metals, lanthanides and actinides come too; most are displaced, for a head learns nothing of forces that
-symmetry makes zero. Structures of `data/` can be added. Compositions are divided as those of the reference data are.
+symmetry makes zero. Mixtures are such crystals whose sites have been given to other elements one by one, for the pure
+ones have few thousand compositions. Structures of `data/` can be added. Compositions are divided as those of the
+reference data are.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice, product
 from pathlib import Path
 
 import numpy as np
+from ase import Atoms
 from ase.data import covalent_radii
 from ase.formula import Formula
 
 from models.interface import Potential
 from reference.checks import SPLITS
 from reference.sets.crystals import WEIGHTS, distorted, ideal_crystal, sensible_compositions
-from reference.sets.prototypes import PROTOTYPES, Prototype
+from reference.sets.prototypes import METALS, OXIDATION_STATES, PROTOTYPES, Prototype
 from reference.structure import generator, split_by_group
 from rhocast.elements import ATOMIC_NUMBERS
 from rhocast.model_info import Property
@@ -27,6 +31,12 @@ from training.labels import LabelledStructure
 
 CRYSTALS = "teacher-crystals"
 """Name of the set of seeded crystals."""
+
+MIXTURES = "teacher-mixtures"
+"""Name of the set of seeded crystals whose sites were given to other elements one by one."""
+
+SHARES_GIVEN_AWAY = (0.2, 1.0)
+"""Of the sites of a mixture; each mixture draws its own."""
 
 MODES = {"strain": 0.1, "rattle": 0.5, "super": 0.4}
 """How often a crystal is sheared; also displaced; also doubled. A cell of one atom, which has no forces, is doubled."""
@@ -62,18 +72,74 @@ def teacher_crystals(seed: int) -> Iterator[tuple[Structure, str]]:
         number += 1
 
 
-def _crystal(rng: np.random.Generator) -> tuple[Structure, str]:
+@dataclass(frozen=True, eq=False)
+class _Draw:
+    """A distorted crystal and what is known of its sites.
+
+    Attributes:
+        atoms: The crystal.
+        states: Oxidation state of each site, [n_atoms]; None in metals.
+    """
+
+    atoms: Atoms
+    states: list[int | None]
+
+    @property
+    def labelled(self) -> tuple[Structure, str]:
+        """The structure and its reduced formula."""
+        composition = Formula.from_list(self.atoms.get_chemical_symbols()).reduce()[0].format("hill")
+        return Structure(self.atoms.numbers.astype(np.int64), self.atoms.positions, self.atoms.cell.array), composition
+
+
+def _draw(rng: np.random.Generator) -> _Draw:
     weights = np.array([WEIGHTS[prototype.name] for prototype in PROTOTYPES], dtype=float)
     prototype = PROTOTYPES[int(rng.choice(len(PROTOTYPES), p=weights / weights.sum()))]
     symbols, states = _drawn_composition(prototype, rng)
     ideal = ideal_crystal(prototype, symbols, states)
     present = _with_a_stand_in(symbols, rng)
     ideal.symbols = [present[place] for place in prototype.places]
-    ideal.set_cell(ideal.cell.array * _size(present) / _size(symbols), scale_atoms=True)
+    _resize(ideal, symbols, present)
     mode = "super" if len(prototype.sites) == 1 else str(rng.choice(list(MODES), p=list(MODES.values())))
     atoms, _ = distorted(ideal, mode, rng)
-    composition = Formula.from_list([present[place] for place in prototype.places]).reduce()[0].format("hill")
-    return Structure(atoms.numbers.astype(np.int64), atoms.positions, atoms.cell.array), composition
+    of_sites = [states[place] if states else None for place in prototype.places]
+    return _Draw(atoms, of_sites * (len(atoms) // len(of_sites)))
+
+
+def _crystal(rng: np.random.Generator) -> tuple[Structure, str]:
+    return _draw(rng).labelled
+
+
+def _mixture(rng: np.random.Generator) -> tuple[Structure, str]:
+    drawn = _draw(rng)
+    atoms, share = drawn.atoms, rng.uniform(*SHARES_GIVEN_AWAY)
+    before = atoms.get_chemical_symbols()
+    after = [
+        str(rng.choice(_alike(state))) if rng.random() < share else symbol
+        for symbol, state in zip(before, drawn.states, strict=True)
+    ]
+    atoms.symbols = after
+    _resize(atoms, before, after)
+    return drawn.labelled
+
+
+@cache
+def _alike(state: int | None) -> tuple[str, ...]:
+    """Elements that a site of this oxidation state, or of a metal, may be given to."""
+    table = METALS if state is None else OXIDATION_STATES[state]
+    return tuple(sorted({*table, *(one for symbol in table for one in _STAND_INS.get(symbol, ()))}))
+
+
+def _resize(atoms: Atoms, before: Sequence[str], after: Sequence[str]) -> None:
+    """Scales a crystal as its elements' sizes have changed."""
+    atoms.set_cell(atoms.cell.array * _size(after) / _size(before), scale_atoms=True)
+
+
+def teacher_mixtures(seed: int) -> Iterator[tuple[Structure, str]]:
+    """An endless sequence of mixtures with their compositions; the same for the same seed."""
+    number = 0
+    while True:
+        yield _mixture(generator(MIXTURES, seed, number))
+        number += 1
 
 
 def _drawn_composition(prototype: Prototype, rng: np.random.Generator) -> tuple[tuple[str, ...], tuple[int, ...]]:
@@ -119,8 +185,16 @@ class Question:
 
 def crystal_questions(n: int, seed: int) -> list[Question]:
     """The first n of the seeded crystals; whichever split a composition falls into, it does so as in `data/`."""
-    there = islice(teacher_crystals(seed), n)
-    return [Question(structure, CRYSTALS, group, split_by_group(group)) for structure, group in there]
+    return _questions(CRYSTALS, islice(teacher_crystals(seed), n))
+
+
+def mixture_questions(n: int, seed: int) -> list[Question]:
+    """The first n of the seeded mixtures, in splits by composition too."""
+    return _questions(MIXTURES, islice(teacher_mixtures(seed), n))
+
+
+def _questions(source: str, there: Iterable[tuple[Structure, str]]) -> list[Question]:
+    return [Question(structure, source, group, split_by_group(group)) for structure, group in there]
 
 
 def reference_questions(set_names: Sequence[str], data: Path = DATA) -> list[Question]:

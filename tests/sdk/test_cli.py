@@ -49,6 +49,22 @@ def test_predict_sends_every_choice(server, job_record):
     assert server.seen[0].headers["prefer"] == "wait=9.000"
 
 
+@pytest.mark.parametrize(
+    ("model", "want"),
+    [
+        ("promolecule", ["density"]),
+        ("chgnet", ["energy", "forces"]),
+        ("promolecule, chgnet", ["density", "energy", "forces"]),
+        ("typo", ["density", "energy", "forces"]),  # the service says what there is
+    ],
+)
+def test_predict_wants_what_the_named_models_give(server, job_record, model_record, model, want):
+    server.answer({"models": [model_record(), model_record("chgnet", 1, ("energy", "forces", "stress"))]})
+    server.answer(job_record())
+    assert silicon("--model", model).exit_code == 0
+    assert json.loads(server.seen[-1].body)["want"] == want
+
+
 def test_predict_prints_json(server, job_record):
     server.answer(job_record())
     assert json.loads(silicon("--json").stdout)["result"]["potential"]["energy"] == -10.8

@@ -11,7 +11,16 @@ from rhocast.structure import Structure
 from tests.models.potential_contract import bent_molecule, distorted_rock_salt
 from tests.training.test_dataset import record
 from training.dataset import NoData
-from training.teacher import Question, crystal_questions, reference_questions, taught, teacher_crystals
+from training.teacher import (
+    MIXTURES,
+    Question,
+    crystal_questions,
+    mixture_questions,
+    reference_questions,
+    taught,
+    teacher_crystals,
+    teacher_mixtures,
+)
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +32,9 @@ def questions(*structures: Structure) -> list[Question]:
     return [Question(one, "toys", one.formula, "train") for one in structures]
 
 
-def test_the_same_seed_gives_the_same_crystals_and_another_gives_others():
-    first, again, other = (list(islice(teacher_crystals(seed), 8)) for seed in (5, 5, 6))
+@pytest.mark.parametrize("sequence", [teacher_crystals, teacher_mixtures])
+def test_the_same_seed_gives_the_same_crystals_and_another_gives_others(sequence):
+    first, again, other = (list(islice(sequence(seed), 8)) for seed in (5, 5, 6))
     for (one, group), (same, same_group) in zip(first, again, strict=True):
         assert np.array_equal(one.positions, same.positions)
         assert group == same_group
@@ -38,14 +48,23 @@ def test_crystals_have_elements_that_the_reference_data_cannot_have():
     assert len(present) > 60
 
 
-def test_no_crystal_has_a_single_atom_and_none_is_compressed():
-    for structure, _ in islice(teacher_crystals(1), 100):
+def test_mixtures_have_more_elements_and_more_compositions_than_crystals():
+    crystals, mixtures = (list(islice(sequence(0), 200)) for sequence in (teacher_crystals, teacher_mixtures))
+    n_elements = [np.mean([len(set(structure.symbols)) for structure, _ in there]) for there in (crystals, mixtures)]
+    assert n_elements[1] > 1.3 * n_elements[0]
+    assert len({group for _, group in mixtures}) > 190 > len({group for _, group in crystals})
+
+
+@pytest.mark.parametrize("sequence", [teacher_crystals, teacher_mixtures])
+def test_no_crystal_has_a_single_atom_and_none_is_compressed(sequence):
+    for structure, _ in islice(sequence(1), 100):
         assert structure.n_atoms > 1
         assert structure.volume / structure.n_atoms > 4
 
 
 def test_compositions_are_divided_as_in_the_reference_data():
-    found = crystal_questions(60, seed=0)
+    found = crystal_questions(60, seed=0) + mixture_questions(20, seed=0)
+    assert found[-1].source == MIXTURES
     assert {one.split for one in found} >= {"train", "validation"}
     assert all(one.split == split_by_group(one.group) for one in found)
 

@@ -33,20 +33,28 @@ class Features:
     """What the trunk knows after its blocks.
 
     Attributes:
-        atoms: Features of atoms, [n_atoms, N_FEATURES].
-        bonds: Features of bonds, the same in both directions, [n_bonds, N_FEATURES].
-        angles: Features of angles, [n_angles, N_FEATURES].
+        atoms_by_block: Features of atoms after each block, [n_atoms, N_FEATURES] each.
+        bonds_by_block: Features of bonds after each block, the same in both directions, [n_bonds, N_FEATURES] each.
         bond_weights: Smooth weights of bonds that vanish at the cutoff, [n_bonds, N_FEATURES].
         lengths: Lengths of bonds in Å, [n_bonds], float64.
         directions: Unit vectors of bonds from first to second atom, [n_bonds, 3], float64.
     """
 
-    atoms: Tensor
-    bonds: Tensor
-    angles: Tensor
+    atoms_by_block: tuple[Tensor, ...]
+    bonds_by_block: tuple[Tensor, ...]
     bond_weights: Tensor
     lengths: Tensor
     directions: Tensor
+
+    @property
+    def atoms(self) -> Tensor:
+        """Features of atoms after the last block."""
+        return self.atoms_by_block[-1]
+
+    @property
+    def bonds(self) -> Tensor:
+        """Features of bonds after the last block."""
+        return self.bonds_by_block[-1]
 
 
 class AtomConvolution(nn.Module):
@@ -189,12 +197,14 @@ class Trunk(nn.Module):
         known = [*self.angular.parameters(), *self.angles.parameters()]
         angles = of_rows(self._embedded, inputs, weights=known)
         atoms = self.elements(graph.numbers - 1)
+        blocks: list[tuple[Tensor, Tensor]] = []
         for block in range(N_BLOCKS):
             atoms = self.atom_convolutions[block](atoms, bonds, weights, graph)
             bonds = self.bond_convolutions[block](atoms, bonds, angles, angle_weights, graph)
             if block < N_BLOCKS - 1:
                 angles = self.angle_updates[block](atoms, bonds, angles, graph)
-        return Features(atoms, bonds, angles, weights, lengths, directions)
+            blocks.append((atoms, bonds))
+        return Features(*zip(*blocks, strict=True), weights, lengths, directions)
 
     def _embedded(self, first: Tensor, second: Tensor) -> Tensor:
         """First features of angles between unit vectors."""
@@ -219,11 +229,15 @@ class Network(nn.Module):
 
     def forward(self, graph: BondGraph) -> tuple[Tensor, Tensor]:
         """Energies of atoms in eV, float64, [n_atoms], and their magnetic moments in Bohr magnetons, [n_atoms]."""
-        return self.read_out(self.trunk(graph), graph)
+        features = self.trunk(graph)
+        return self.read_out(features, self.last_atoms(features, graph), graph)
 
-    def read_out(self, features: Features, graph: BondGraph) -> tuple[Tensor, Tensor]:
-        """The same from what the trunk knows."""
-        atoms = self.last_convolution(features.atoms, features.bonds, features.bond_weights, graph)
-        interaction = self.readout(self.norm(atoms))[:, 0]
+    def last_atoms(self, features: Features, graph: BondGraph) -> Tensor:
+        """Features of atoms that energies are read from, [n_atoms, N_FEATURES]."""
+        return self.last_convolution(features.atoms, features.bonds, features.bond_weights, graph)
+
+    def read_out(self, features: Features, last_atoms: Tensor, graph: BondGraph) -> tuple[Tensor, Tensor]:
+        """Energies and moments from what the trunk and its last convolution know."""
+        interaction = self.readout(self.norm(last_atoms))[:, 0]
         energies = interaction.double() + self.references[graph.numbers - 1]
         return energies, self.moment(features.atoms)[:, 0].abs()

@@ -27,5 +27,11 @@ class FastNetwork(nn.Module):
 
     def forward(self, graph: BondGraph) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Energies and magnetic moments of atoms as CHGNet's, forces and stresses as `Heads` gives them."""
+        energies, moments, there = self.trunk_answers(graph)
+        return energies, moments, *self.heads(there)
+
+    def trunk_answers(self, graph: BondGraph) -> tuple[Tensor, Tensor, HeadInput]:
+        """Energies and magnetic moments of atoms, and what the heads look at."""
         features = self.chgnet.trunk(graph)
-        return *self.chgnet.read_out(features, graph), *self.heads(HeadInput.of(features, graph))
+        last_atoms = self.chgnet.last_atoms(features, graph)
+        return *self.chgnet.read_out(features, last_atoms, graph), HeadInput.of(features, last_atoms, graph)

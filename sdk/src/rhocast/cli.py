@@ -116,10 +116,10 @@ def predict(  # noqa: PLR0913  (one option for each thing that can be chosen)
     url: Url = None,
 ) -> None:
     """Predict the density, energy and forces of a structure."""
-    wanted = wanted_properties(want) if want is not None else [Property.DENSITY, Property.ENERGY, Property.FORCES]
-    written = _output_format(output, format, force, wanted)
-    _refuse_lost_quantity(quantity, written)
     with Client(url) as client:
+        wanted = wanted_properties(want) if want is not None else _usually_wanted(client, model)
+        written = _output_format(output, format, force, wanted)
+        _refuse_lost_quantity(quantity, written)
         result = client.predict(
             file,
             wanted,
@@ -216,6 +216,16 @@ def main() -> None:
 
 def _say(sentence: str) -> None:
     Console(stderr=True).print(Text(sentence, style="red"), highlight=False, soft_wrap=True)
+
+
+def _usually_wanted(client: Client, model: str | None) -> list[Property]:
+    """Density, energy and forces, or what of them the named models give."""
+    usual = [Property.DENSITY, Property.ENERGY, Property.FORCES]
+    if model is None:
+        return usual
+    named = {name.strip() for name in model.split(",")}
+    given = {one for entry in client.models() if entry.info.name in named for one in entry.info.provides}
+    return [one for one in usual if one in given] or usual
 
 
 def _output_format(

@@ -142,10 +142,15 @@ def _write_grid(store: Any, name: str, grid: FloatArray, mantissa_bits: int, sca
     array = grid_array(store, name, (n0, n1, n2), {"mantissa_bits": mantissa_bits})
     exact: list[float] = []
     stored: list[float] = []
-    for first, last in planes_of_slabs((n0, n1, n2)):
-        single = rounded(grid[first:last] / scale, mantissa_bits)
-        array[first:last] = single
-        exact.append(float(grid[first:last].sum(dtype=np.float64)))
+    slabs = planes_of_slabs((n0, n1, n2))
+    buffer = np.empty((slabs[0][1], n1, n2), np.float32)
+    for first, last in slabs:
+        single = buffer[: last - first]
+        for plane in range(first, last):  # one by one: a slab in float64 may take more than all else
+            single[plane - first] = rounded(grid[plane] / scale, mantissa_bits)
+            exact.append(float(grid[plane].sum(dtype=np.float64)))
+        for row in range(0, n1, CHUNK):  # Zarr copies all chunks that it is given at once
+            array[first:last, row : row + CHUNK] = single[:, row : row + CHUNK]
         stored.append(float(single.sum(dtype=np.float64)))
     found = math.fsum(exact) / math.fsum(stored) if math.fsum(stored) else scale
     # A grid whose positive and negative parts cancel has no total worth scaling for.

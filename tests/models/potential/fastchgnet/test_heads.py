@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from models.potential.chgnet.layers import N_FEATURES
-from models.potential.fastchgnet.heads import HeadInput, Heads
+from models.potential.fastchgnet.heads import N_OF_ATOMS, N_OF_BONDS, HeadInput, Heads
+from models.radial import polynomial_envelope
 from tests.models.potential_contract import INVERSION, ROTATION
 
 CUTOFF = 6.0
@@ -28,7 +28,7 @@ def random_input(n_atoms: int = 5, n_bonds: int = 24, n_structures: int = 2) -> 
     vectors = rng.normal(size=(n_bonds, 3))
     directions = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     return HeadInput(
-        *(torch.from_numpy(rng.normal(size=(n, N_FEATURES))) for n in (n_atoms, n_bonds)),
+        *(torch.from_numpy(rng.normal(size=shape)) for shape in ((n_atoms, N_OF_ATOMS), (n_bonds, N_OF_BONDS))),
         torch.from_numpy(rng.uniform(1.5, CUTOFF, n_bonds)),
         torch.from_numpy(directions),
         torch.from_numpy(first),
@@ -108,8 +108,9 @@ def test_a_batch_is_its_members(is_antisymmetric):
 def test_forces_and_stresses_are_the_sums_of_the_formula(is_antisymmetric):
     """Bond by bond, with numbers instead of gathered rows."""
     there, heads = random_input(), heads_of(is_antisymmetric)
-    on_first, on_second = heads.forces.ends(there)
-    scalars = heads.stresses(there)
+    view = heads.view(there, polynomial_envelope(there.lengths, CUTOFF)[:, None])
+    on_first, on_second = heads.forces.ends(view)
+    scalars = heads.stresses(view)
     forces, stresses = np.zeros((5, 3)), np.zeros((2, 3, 3))
     for bond, (i, j) in enumerate(zip(there.first.tolist(), there.second.tolist(), strict=True)):
         x, n = float(there.lengths[bond]) / CUTOFF, there.directions[bond].numpy()
@@ -119,7 +120,7 @@ def test_forces_and_stresses_are_the_sums_of_the_formula(is_antisymmetric):
         p, t = scalars[bond].tolist()
         stresses[there.structure_of_atom[i]] += u * (p * np.eye(3) + t * (np.outer(n, n) - np.eye(3) / 3))
     for atom, structure in enumerate(there.structure_of_atom.tolist()):
-        stresses[structure] += float(heads.of_atoms(there.atoms[atom])) * np.eye(3)
+        stresses[structure] += float(heads.of_atoms(view.atoms[atom])) * np.eye(3)
     found_forces, found_stresses = heads(there)
     np.testing.assert_allclose(found_forces, forces, atol=1e-12)
     np.testing.assert_allclose(found_stresses, stresses / there.volumes.numpy()[:, None, None], atol=1e-12)
