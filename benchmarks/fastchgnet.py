@@ -38,7 +38,7 @@ from rhocast.structure import Structure
 from training.balance import StepCost, counts_of, imbalance, in_turn, longest_first
 from training.labels import LabelledStructure
 from training.potential import GPA, PotentialTask
-from training.teacher import Question, crystal_questions, reference_questions, taught
+from training.teacher import Question, crystal_questions, mixture_questions, reference_questions, taught
 
 PARTS = ("errors", "speed", "memory", "drift", "cost", "scaling")
 N_CRYSTALS = 30000
@@ -89,6 +89,8 @@ def held_out() -> dict[str, list[Question]]:
     found = {"new structures of learned compositions": [one for one in others if one.group in learned]}
     for split in ("validation", "test"):
         found[f"new compositions, {split}"] = [one for one in seeded if one.split == split]
+    mixtures = mixture_questions(10 * N_LOOKED_AT, seed=2)
+    found["new compositions, mixtures"] = [one for one in mixtures if one.split == "test"]
     reference = [one for one in reference_questions(["crystals"]) if one.split != "train"]
     return found | {"new compositions, data/crystals": reference}
 

@@ -21,10 +21,12 @@ class Service:
     Args:
         folder: Where its data goes, and its log.
         port: Where it listens.
+        models: Names of those that it serves.
     """
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int, models: str = "promolecule,chgnet") -> None:
         self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
         self.url = f"http://127.0.0.1:{port}"
         self.log = folder / "log"
         self._command = [sys.executable, "-m", "app.supervisor", "--port", str(port)]
@@ -32,7 +34,7 @@ class Service:
             **os.environ,
             "RHOCAST_DATA": str(folder),
             "RHOCAST_NAMESPACE": NAMESPACE,
-            "RHOCAST_MODELS": "promolecule,chgnet",
+            "RHOCAST_MODELS": models,
             "RHOCAST_DEVICE": "cpu",
             "RHOCAST_LEASE_SECONDS": "10",
             "RHOCAST_RECONCILE_SECONDS": "10",

@@ -72,7 +72,8 @@ def train(
 
 
 @application.command()
-def teach(
+def teach(  # noqa: PLR0913  (one option for each thing that can be chosen)
+    *,
     out: Annotated[Path, typer.Option(help="File to write.")] = TEACHER_FILE,
     n: Annotated[int, typer.Option(help="Seeded crystals.", min=1)] = 30000,
     mixtures: Annotated[int, typer.Option(help="Seeded mixtures, which have other compositions.", min=0)] = 100000,

@@ -197,14 +197,16 @@ class Trunk(nn.Module):
         known = [*self.angular.parameters(), *self.angles.parameters()]
         angles = of_rows(self._embedded, inputs, weights=known)
         atoms = self.elements(graph.numbers - 1)
-        blocks: list[tuple[Tensor, Tensor]] = []
+        atoms_by_block: list[Tensor] = []
+        bonds_by_block: list[Tensor] = []
         for block in range(N_BLOCKS):
             atoms = self.atom_convolutions[block](atoms, bonds, weights, graph)
             bonds = self.bond_convolutions[block](atoms, bonds, angles, angle_weights, graph)
             if block < N_BLOCKS - 1:
                 angles = self.angle_updates[block](atoms, bonds, angles, graph)
-            blocks.append((atoms, bonds))
-        return Features(*zip(*blocks, strict=True), weights, lengths, directions)
+            atoms_by_block.append(atoms)
+            bonds_by_block.append(bonds)
+        return Features(tuple(atoms_by_block), tuple(bonds_by_block), weights, lengths, directions)
 
     def _embedded(self, first: Tensor, second: Tensor) -> Tensor:
         """First features of angles between unit vectors."""

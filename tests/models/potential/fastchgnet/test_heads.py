@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.potential.fastchgnet.heads import N_OF_ATOMS, N_OF_BONDS, HeadInput, Heads
+from models.potential.fastchgnet.heads import N_OF_ATOMS, N_OF_BONDS, N_VECTORS, HeadInput, Heads
 from models.radial import polynomial_envelope
 from tests.models.potential_contract import INVERSION, ROTATION
 
@@ -124,6 +124,25 @@ def test_forces_and_stresses_are_the_sums_of_the_formula(is_antisymmetric):
     found_forces, found_stresses = heads(there)
     np.testing.assert_allclose(found_forces, forces, atol=1e-12)
     np.testing.assert_allclose(found_stresses, stresses / there.volumes.numpy()[:, None, None], atol=1e-12)
+
+
+def test_a_bond_is_seen_beside_the_vectors_of_its_atoms():
+    """Bond by bond: V_i · n_ij, V_j · n_ji and V_i · V_j."""
+    there, view = random_input(), heads_of(is_antisymmetric=True).view
+    envelope = polynomial_envelope(there.lengths, CUTOFF)[:, None]
+    seen = view(there, envelope)
+    ends = there.first, there.second
+    coefficients = view.coefficients(seen.atoms, (seen.bonds, seen.bonds), ends)
+    vectors = np.zeros((5, N_VECTORS, 3))
+    for bond, (i, j) in enumerate(zip(*(end.tolist() for end in ends), strict=True)):
+        n = float(envelope[bond]) * there.directions[bond].numpy()
+        vectors[i] += np.outer(coefficients[0][bond].numpy(), n)
+        vectors[j] -= np.outer(coefficients[1][bond].numpy(), n)
+    n, i, j = there.directions.numpy(), *(end.numpy() for end in ends)
+    np.testing.assert_allclose(seen.at_first, np.einsum("bkx,bx->bk", vectors[i], n), atol=1e-12)
+    np.testing.assert_allclose(seen.at_second, np.einsum("bkx,bx->bk", vectors[j], -n), atol=1e-12)
+    np.testing.assert_allclose(seen.between, np.einsum("bkx,bkx->bk", vectors[i], vectors[j]), atol=1e-12)
+    assert abs(vectors).max() > 0.01
 
 
 def test_without_bonds_there_are_no_forces():
