@@ -44,7 +44,8 @@ GpawPython = Annotated[
 @application.command()
 def make(  # noqa: PLR0913, PLR0917 -- one parameter per option
     set_name: Annotated[str, typer.Argument(metavar="SET", help=f"{', '.join(NAMES)} or atoms")],
-    n: Annotated[int, typer.Option(help="Structures 0 to n − 1 of the set's sequence.", min=1)] = 1,
+    n: Annotated[int, typer.Option(help="Structures up to n − 1 of the set's sequence.", min=1)] = 1,
+    first: Annotated[int, typer.Option(help="Structure to begin with.", min=0)] = 0,
     jobs: Annotated[int, typer.Option(help="Labelling processes at a time.", min=1)] = 1,
     out: Out = DEFAULT_OUT,
     seed: Annotated[int, typer.Option(help="Seed of the sequence.", min=0)] = 0,
@@ -56,10 +57,12 @@ def make(  # noqa: PLR0913, PLR0917 -- one parameter per option
     if set_name == "atoms":
         _make_atoms(out, gpaw_python)
         return
-    order = Order(structure_set(set_name), seed, n, jobs, retry)
+    if first >= n:
+        raise typer.BadParameter(f"found --first {first} and --n {n}; expected n above it")
+    order = Order(structure_set(set_name), seed, n, jobs, retry, first)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
-        task = progress.add_task(set_name, total=n)
+        task = progress.add_task(set_name, total=n - first)
 
         def report(line: str, n_done: int) -> None:
             if line:

@@ -27,9 +27,13 @@ class Order:
     Attributes:
         of: The set.
         seed: Its seed.
-        n_structures: Structures 0 to n − 1 of the sequence.
+        n_structures: Structures up to n − 1 of the sequence.
         n_jobs: Labelling processes at a time.
         is_retry: Whether to try again what failed before.
+        first: Structure to begin with.
+
+    Raises:
+        ValueError: If it asks for nothing.
     """
 
     of: StructureSet
@@ -37,6 +41,15 @@ class Order:
     n_structures: int
     n_jobs: int = 1
     is_retry: bool = False
+    first: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.first < self.n_structures:
+            raise ValueError(f"found structures {self.first} to {self.n_structures} − 1; expected one at least")
+
+    @property
+    def indices(self) -> range:
+        return range(self.first, self.n_structures)
 
 
 @dataclass
@@ -111,13 +124,13 @@ class Maker:
 
     def _open_indices(self) -> tuple[Outcome, list[int]]:
         order = self.order
-        names = {index: structure_name(order.of.name, order.seed, index) for index in range(order.n_structures)}
+        names = {index: structure_name(order.of.name, order.seed, index) for index in order.indices}
         failed = {} if order.is_retry else self.folder.failures()
         missing = [index for index, name in names.items() if name not in self.folder.listing]
         wanted = [index for index in missing if names[index] not in failed]
         outcome = Outcome(
-            n_wanted=order.n_structures,
-            n_there=order.n_structures - len(missing),
+            n_wanted=len(names),
+            n_there=len(names) - len(missing),
             n_failed_before=len(missing) - len(wanted),
         )
         return outcome, wanted

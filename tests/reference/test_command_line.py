@@ -38,6 +38,10 @@ def test_failures_are_told_and_the_exit_code_says_so(run, monkeypatch):
     assert "--retry" in run("make", "crystals", "--n", 2, code=1)
 
 
+def test_an_order_that_begins_after_its_end_is_refused(run):
+    assert "found --first 2 and --n 2" in run("make", "crystals", "--n", 2, "--first", 2, code=2)
+
+
 def test_a_damaged_shard_is_named(run, tmp_path):
     folder = tmp_path / "crystals"
     folder.mkdir()

@@ -91,6 +91,18 @@ def test_an_order_that_is_cut_short_is_spread_over_all_batches(make):
     assert [int(name[-1]) for name in made] == [0, 2, 4, 1, 3]
 
 
+def test_an_order_may_begin_later(make):
+    make(3)
+    later = make(5, first=2)
+    assert (later.n_wanted, later.n_there) == (3, 1)
+    assert later.made == ["crystals-0-000004", "crystals-0-000003"]
+
+
+def test_an_order_of_nothing_is_refused(make):
+    with pytest.raises(ValueError, match="structures 2 to 2 − 1; expected one at least"):
+        make(2, first=2)
+
+
 def test_a_labelling_that_takes_too_long_is_ended(toy_set, labeller, tmp_path, monkeypatch):
     monkeypatch.setenv("RHOCAST_FAKE", "slow")
     maker = Maker(Order(toy_set, 0, 1), SetFolder(tmp_path, toy_set), replace(labeller, longest_run=1))
