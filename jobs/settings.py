@@ -83,8 +83,12 @@ class Settings(BaseSettings):
     models: Annotated[tuple[str, ...], NoDecode, Field(description="Models that a worker serves, comma-separated")] = (
         "orbital-organics-small",
         "orbital-crystals-small",
+        "deep-density-aluminium",
+        "deep-density-malonaldehyde",
+        "deep-density-water",
         "promolecule",
         "chgnet",
+        "fastchgnet",
     )
     device: Annotated[str, Field(description="Device of a worker: cpu, cuda, cuda:1; auto: cuda if there is one")] = (
         "auto"
