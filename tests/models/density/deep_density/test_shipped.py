@@ -1,5 +1,6 @@
 """The laws for the weights that ship, and that these weights are worth something."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -7,8 +8,7 @@ import pytest
 
 from models.catalog import catalog, load_model
 from models.density.deep_density.model import DeepDensity
-from tests.models.contract import bent_molecule
-from training.dataset import samples
+from training.dataset import Sample, samples
 from training.metrics import Spread, nmae
 
 SETS = {
@@ -18,6 +18,29 @@ SETS = {
 }
 LARGEST_ERRORS = {"deep-density-aluminium": 0.005, "deep-density-malonaldehyde": 0.02, "deep-density-water": 0.02}
 """NMAE on held-out structures; the cards say how much smaller it is."""
+
+
+FAMILIAR_IN = {
+    "deep-density-aluminium": "validation",
+    "deep-density-malonaldehyde": "test",
+    "deep-density-water": "validation",
+}
+"""Split whose first structure is familiar. One validation structure makes for a narrow gauge: the cards say so."""
+
+N_POINTS = 2000
+"""Points of a structure that are looked at: a network is asked at each pair of a point and an atom."""
+
+
+def thinned(sample: Sample) -> Sample:
+    """A part of a sample's points, drawn at random, with the weights that then belong to them."""
+    n = len(sample.density)
+    some = np.sort(np.random.default_rng(0).choice(n, min(N_POINTS, n), replace=False))
+    return replace(
+        sample,
+        point_indices=sample.point_indices[some],
+        density=sample.density[some],
+        weights=sample.weights[some] * n / len(some),
+    )
 
 
 @cache
@@ -33,7 +56,7 @@ def test_each_deep_density_of_the_catalogue_is_tested_here():
 
 @pytest.mark.parametrize("name", SETS)
 def test_structures_that_it_never_saw_are_predicted_well_and_three_times_better_than_by_spheres(name):
-    model, held_out = shipped(name), samples([SETS[name]], "test")[:3]
+    model, held_out = shipped(name), [thinned(one) for one in samples([SETS[name]], "test")[:3]]
     fields = model.fields([sample.structure for sample in held_out])
     errors, floors = (
         Spread.of([nmae(sample, field.at_points(sample.points)) for sample, field in zip(held_out, some, strict=True)])
@@ -41,14 +64,16 @@ def test_structures_that_it_never_saw_are_predicted_well_and_three_times_better_
     )
     assert errors.mean < LARGEST_ERRORS[name]
     assert errors.mean < floors.mean / 3
-    assert max(abs(field.factor - 1) for field in fields) < 0.01
+    assert max(abs(field.factor - 1) for field in fields) < 0.002
 
 
 @pytest.mark.parametrize("name", SETS)
 def test_it_says_how_sure_it_is_and_what_it_does_not_know(name):
     model = shipped(name)
-    (sample, *_) = samples([SETS[name]], "test")
-    familiar, strange = model.fields([sample.structure, bent_molecule()])
+    sample = thinned(samples([SETS[name]], FAMILIAR_IN[name])[0])
+    there = sample.structure
+    squeezed = replace(there, positions=0.7 * there.positions, cell=0.7 * there.cell)
+    familiar, strange = model.fields([there, squeezed])
     error = nmae(sample, familiar.unscaled.at_points(sample.points)).value
     assert 0.5 < familiar.expected_error().value / error < 2
     assert familiar.expected_error().per_atom.shape == (sample.structure.n_atoms,)

@@ -19,7 +19,7 @@ from rhocast.structure import Structure
 from tests.models.potential_contract import EVERYTHING, PotentialContract, distorted_rock_salt
 
 ENTRY = catalog()["fastchgnet"]
-LARGEST_BYTES = 2_000_000
+LARGEST_BYTES = 2_500_000
 
 
 @pytest.fixture(scope="module")
