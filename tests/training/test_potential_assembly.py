@@ -78,10 +78,10 @@ def test_heads_are_taught_trained_and_answer(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data" / "crystals").mkdir(parents=True)
     write_shard(tmp_path / "data" / "crystals" / "a.h5", [record("a")])
-    said = run("teach", "--n", 12, "--sets", "crystals", "--data", "data")
+    said = run("teach", "--n", 12, "--mixtures", 4, "--sets", "crystals", "--data", "data")
     assert said.startswith("trainings/teacher.npz written: ")
     there = read_labels(tmp_path / "trainings" / "teacher.npz", "train")
-    assert {one.source for one in there} == {"teacher-crystals", "crystals"}
+    assert {one.source for one in there} == {"teacher-crystals", "teacher-mixtures", "crystals"}
     write_labels(tmp_path / "trainings" / "teacher.npz", [*there, replace(there[0], split="validation")])
     first, *epochs, _, _ = run("train", config_file(tmp_path), "--data", "data").splitlines()
     assert first.endswith(f"{len(there)} structures, 1 held out")
