@@ -12,50 +12,16 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.machine import machine_line
-from benchmarks.victims import ROLES, Service
+from benchmarks.victims import ROLES, Service, Watch
 
 PORT = 8779
 POSCAR = Path(__file__).parent.parent / "examples" / "NaCl.poscar"
 ENDINGS = {"zarr": "rho.zarr.zip", "chgcar": "CHGCAR", "cube": "rho.cube", "npz": "rho.npz"}
 SMALL = 16
-
-
-@dataclass
-class Watch:
-    """Largest memory of each role that is not mapped from files, looked at ten times a second while it is open.
-
-    Attributes:
-        service: What is watched.
-        peaks: MB of each role.
-    """
-
-    service: Service
-    peaks: dict[str, float]
-
-    @classmethod
-    def on(cls, service: Service) -> "Watch":
-        return cls(service, dict.fromkeys(ROLES, 0.0))
-
-    def __enter__(self) -> "Watch":
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._look)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _look(self) -> None:
-        while not self._stop.wait(0.1):
-            now = self.service.megabytes("RssAnon")
-            self.peaks = {role: max(peak, now[role]) for role, peak in self.peaks.items()}
 
 
 def predicted(service: Service, n: int, out: Path) -> tuple[float, dict[str, float]]:

@@ -19,9 +19,8 @@ import torch
 
 from benchmarks.accuracy import HELD_OUT, density_models, held_out
 from benchmarks.deep_density import errors, is_covered
-from benchmarks.large_grid import Watch
 from benchmarks.machine import machine_line
-from benchmarks.victims import Service
+from benchmarks.victims import Service, Watch
 from models.interface import DensityModel
 from rhocast import Client
 from rhocast.model_info import Property

@@ -5,7 +5,9 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
@@ -115,6 +117,38 @@ class Service:
             for pid, parent in parents.items()
             if self._supervisor.pid in (pid, parent) or mark in _words(pid, "environ").split(" ")
         }
+
+
+@dataclass
+class Watch:
+    """Largest memory of each role that is not mapped from files, looked at ten times a second while it is open.
+
+    Attributes:
+        service: What is watched.
+        peaks: MB of each role.
+    """
+
+    service: Service
+    peaks: dict[str, float]
+
+    @classmethod
+    def on(cls, service: Service) -> "Watch":
+        return cls(service, dict.fromkeys(ROLES, 0.0))
+
+    def __enter__(self) -> "Watch":
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._stop.wait(0.1):
+            now = self.service.megabytes("RssAnon")
+            self.peaks = {role: max(peak, now[role]) for role, peak in self.peaks.items()}
 
 
 def _words(pid: int, name: str) -> str:
