@@ -49,7 +49,7 @@ ACROSS = 300.0
 
 ENVIRONMENT = EnvironmentConfig(25.0, 1, 16, 6, 24, n_hidden=32, mean_neighbours=4.0, softening=0.5)
 BACKGROUND = BackgroundConfig(25.0, 50)
-FORMS = {"D1": None, "D2": ClusterConfig(25.0, 24, 48)}
+FORMS = {"D1": None, "D2": ClusterConfig(25.0, 24, 48, 25.0)}
 SCHEDULE = Schedule(40, 2, 0.01, averaging=0.99, falling=0.35)
 
 

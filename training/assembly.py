@@ -9,14 +9,15 @@ from models.density.deep_density.network import deep_density_network
 from models.density.orbital.network import OrbitalNetwork
 from models.density.promolecule import Promolecule
 from training.config import DEEP_DENSITY, TrainingConfig
-from training.dataset import DATA, covered, refuse_untaught, samples
+from training.dataset import DATA, Sample, covered, refuse_untaught, samples
 from training.deep_density import DeepDensityTask, fit_background, point_examples
 from training.density import DensityExample, DensityTask
 
 Labelled = TypeVar("Labelled")
 
 POINTS_WATCHED = 4000
-"""Points of a held-out structure that a Deep Density is measured on after each epoch."""
+"""Points of a held-out structure that a network is measured on after each epoch; whole grids would take longer than
+what is learned between."""
 
 
 def density_task(config: TrainingConfig, data: Path = DATA, n_validation: int | None = None) -> DensityTask:
@@ -37,8 +38,8 @@ def density_task(config: TrainingConfig, data: Path = DATA, n_validation: int | 
     refuse_untaught(chosen, elements)
     examples = [DensityExample.of(sample, config.orbitals.trunk.cutoff, promolecule) for sample in chosen]
     held_out = covered(samples(config.sets, "validation", data), elements)
-    validation = chosen_samples(held_out, n_validation, seed)
-    return DensityTask(network, examples, validation, config.n_points, promolecule, config.coulomb_weight)
+    watched = _watched(chosen_samples(held_out, n_validation, seed), seed)
+    return DensityTask(network, examples, watched, config.n_points, promolecule, config.coulomb_weight)
 
 
 def deep_density_task(config: TrainingConfig, data: Path = DATA) -> DeepDensityTask:
@@ -57,10 +58,9 @@ def deep_density_task(config: TrainingConfig, data: Path = DATA) -> DeepDensityT
     chosen = chosen_samples(samples(config.sets, "train", data), config.n_training, seed)
     refuse_untaught(chosen, model.elements)
     fit_background(network, chosen, free)
-    rng = np.random.default_rng(seed)
-    held_out = point_examples(network, covered(samples(config.sets, "validation", data), model.elements), free)
-    watched = [example.thinned(POINTS_WATCHED, rng) for example in held_out]
-    return DeepDensityTask(network, point_examples(network, chosen, free), watched, config.n_points)
+    watched = _watched(covered(samples(config.sets, "validation", data), model.elements), seed)
+    examples, held_out = (point_examples(network, there, free) for there in (chosen, watched))
+    return DeepDensityTask(network, examples, held_out, config.n_points)
 
 
 def task_of(config: TrainingConfig, data: Path = DATA) -> DensityTask | DeepDensityTask:
@@ -74,6 +74,12 @@ def task_of(config: TrainingConfig, data: Path = DATA) -> DensityTask | DeepDens
         NoData: If data are not there, or not for all elements.
     """
     return deep_density_task(config, data) if config.architecture == DEEP_DENSITY else density_task(config, data)
+
+
+def _watched(held_out: list[Sample], seed: int) -> list[Sample]:
+    """What is looked at after each epoch."""
+    rng = np.random.default_rng(seed)
+    return [sample.thinned(POINTS_WATCHED, rng) for sample in held_out]
 
 
 def chosen_samples(there: list[Labelled], n: int | None, seed: int) -> list[Labelled]:

@@ -1,7 +1,7 @@
 """Reference data as training needs them: structures with densities at points, energies, forces."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +99,21 @@ class Sample:
         """Cartesian positions of the density's points in Å, [n_points, 3]."""
         ijk = np.column_stack(np.unravel_index(self.point_indices, self.grid_shape))
         return ijk / np.array(self.grid_shape) @ self.structure.cell
+
+    def thinned(self, n_points: int, rng: np.random.Generator) -> "Sample":
+        """The same with so many of its points, each of which then stands for more; with all, if there are no more.
+
+        Args:
+            n_points: How many.
+            rng: Source of the choice.
+        """
+        n_there = len(self.density)
+        chosen = np.sort(rng.choice(n_there, min(n_points, n_there), replace=False))
+        return self.part(chosen, self.weights[chosen] * (n_there / len(chosen)))
+
+    def part(self, chosen: NDArray[np.int64], weights: FloatArray) -> "Sample":
+        """The same with some of its points, by their indices, and with what each then stands for, [n_chosen]."""
+        return replace(self, point_indices=self.point_indices[chosen], density=self.density[chosen], weights=weights)
 
 
 def samples(set_names: Sequence[str], split: str, data: Path = DATA) -> list[Sample]:

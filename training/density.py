@@ -1,7 +1,7 @@
 """Learning densities: what one sample becomes, and the loss of a batch."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import cast
 
 import numpy as np
@@ -48,18 +48,6 @@ class PointExample:
         chosen = rng.choice(n_there, min(n_points, n_there), replace=False)
         shares = self.sample.weights[chosen] * (n_there / len(chosen) / self.sample.n_electrons)
         return self.points[chosen], torch.from_numpy(self.missing[chosen]), torch.from_numpy(shares)
-
-    def thinned(self, n_points: int, rng: np.random.Generator) -> "PointExample":
-        """The same with so many of its points, each of which then stands for more; with all, if there are no more."""
-        n_there = len(self.points)
-        chosen = np.sort(rng.choice(n_there, min(n_points, n_there), replace=False))
-        sample = replace(
-            self.sample,
-            point_indices=self.sample.point_indices[chosen],
-            density=self.sample.density[chosen],
-            weights=self.sample.weights[chosen] * (n_there / len(chosen)),
-        )
-        return PointExample(sample, self.neighbours, self.points[chosen], self.missing[chosen])
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ float32 loses a factor of ten in the normal equations.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -249,8 +249,9 @@ def _halves(sample: Sample, rng: np.random.Generator) -> tuple[Sample, Sample]:
     middle = len(order) // 2
     first, second = np.sort(order[:middle]), np.sort(order[middle:])
     n = len(order)
-    return _part(sample, first, sample.weights[first] * n / middle), _part(
-        sample, second, sample.weights[second] * n / (n - middle)
+    return (
+        sample.part(first, sample.weights[first] * n / middle),
+        sample.part(second, sample.weights[second] * n / (n - middle)),
     )
 
 
@@ -265,10 +266,5 @@ def _thinned(sample: Sample, n_points: int, rng: np.random.Generator) -> Sample:
     base, slope = inclusion(density, n_points, uniform_share=0.5)
     chances = np.minimum(1, base + slope * density)
     indices = systematic_sample(chances, rng)
-    return _part(sample, indices, sample.weights[indices] / chances[indices])
+    return sample.part(indices, sample.weights[indices] / chances[indices])
 
-
-def _part(sample: Sample, indices: NDArray[np.int64], weights: FloatArray) -> Sample:
-    return replace(
-        sample, point_indices=sample.point_indices[indices], density=sample.density[indices], weights=weights
-    )

@@ -11,7 +11,7 @@ CONFIG = DeepDensityConfig(
     (1, 8),
     EnvironmentConfig(3.0, 2, 6, 2, 6, n_hidden=12, mean_neighbours=2.0),
     BackgroundConfig(3.0, 12),
-    ClusterConfig(2.5, 8, 16),
+    ClusterConfig(2.5, 8, 16, 1.0),
 )
 
 

@@ -108,6 +108,7 @@ n_radial = 6
 cutoff = 2.5
 n_radial = 4
 n_hidden = 8
+decay_length = 0.5
 """
 )
 

@@ -85,6 +85,15 @@ def test_points_lie_on_the_grid_and_weights_add_up(folder):
     assert part.weights @ part.density == pytest.approx(8, rel=0.02)
 
 
+def test_what_is_left_of_a_thinned_sample_stands_for_the_same_space(folder):
+    *_, whole = samples(["crystals"], "train", folder)
+    thinned = whole.thinned(100, np.random.default_rng(0))
+    assert len(thinned.points) == len(thinned.density) == len(set(thinned.point_indices.tolist())) == 100
+    assert thinned.weights.sum() == pytest.approx(whole.weights.sum())
+    np.testing.assert_array_equal(thinned.density, whole.density[thinned.point_indices])
+    assert len(whole.thinned(10**6, np.random.default_rng(0)).points) == len(whole.points)
+
+
 def test_waves_are_those_of_the_density(folder):
     _, _, whole = samples(["crystals"], "train", folder)
     wave = 7

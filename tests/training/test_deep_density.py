@@ -41,15 +41,6 @@ def test_the_loss_at_all_points_is_the_mean_error(task):
     assert float(task.loss([0, 2], np.random.default_rng(0)).detach()) == pytest.approx(np.mean(losses), rel=1e-6)
 
 
-def test_a_thinned_example_stands_for_the_same_space(task):
-    example = task.held_out[0]
-    thinned = example.thinned(1000, np.random.default_rng(0))
-    assert len(thinned.points) == len(thinned.sample.density) == 1000
-    assert thinned.sample.weights.sum() == pytest.approx(example.sample.weights.sum())
-    np.testing.assert_array_equal(thinned.sample.points, thinned.points)
-    assert len(example.thinned(10**6, np.random.default_rng(0)).points) == len(example.points)
-
-
 def test_adam_and_then_l_bfgs_learn(tmp_path, task):
     floor = task.evaluate(silent(task))["validation_nmae"]
     schedule = Schedule(40, 2, 0.01, averaging=0.9, falling=0.5, n_finishing=20)

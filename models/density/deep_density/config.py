@@ -58,14 +58,17 @@ class ClusterConfig:
         cutoff: Å; how far it reaches.
         n_radial: Functions in which its points' distances are seen.
         n_hidden: Width of the layers.
+        decay_length: Å; in which they fall by about e, from twice that on. What is learned is then of one size at all
+            distances.
     """
 
     cutoff: float
     n_radial: int
     n_hidden: int
+    decay_length: float
 
     def __post_init__(self) -> None:
-        if min(self.cutoff, self.n_radial, self.n_hidden) <= 0:
+        if min(self.cutoff, self.n_radial, self.n_hidden, self.decay_length) <= 0:
             raise ValueError(f"found {self}; expected sizes above zero")
 
 

@@ -240,11 +240,13 @@ class ProbeNetwork(DeepDensityNetwork):
 class ClusterNetwork(DeepDensityNetwork):
     r"""Every atom brings a cluster that its surroundings have shaped.
 
-    .. math:: \Delta\rho(r) = \sigma \sum_I u(|x|)\, w_Z \cdot s(W_Z\, s(h)), \qquad
+    .. math:: \Delta\rho(r) = \sigma \sum_I u(|x|)\, v(|x|)\, w_Z \cdot s(W_Z\, s(h)), \qquad
         h = g_Z(|x|) \sum_{lm} A_{I,lm}\, Y_{lm}(\hat x) + a_Z(|x|), \qquad x = r - R_I
 
     with A made of T_I and D_I once for each atom. Σ_m A_lm Y_lm is all that a point must ask of an atom's surroundings,
-    and invariant; what follows is two layers without symmetry.
+    and invariant; what follows is two layers without symmetry. v = exp(1 − √(1 + |x|²/ℓ²)), even at the nucleus, is
+    about how densities fall: without it most of what a step changes is far from atoms, where next to nothing is, and
+    steps must be small.
 
     Args:
         config: Shape of the model; with clusters.
@@ -290,9 +292,14 @@ class ClusterNetwork(DeepDensityNetwork):
         angular = torch.cat([there @ layer for there, layer in zip(harmonics, layers, strict=True)])
         species, n_pairs = _runs(surroundings.species[probes.atoms].tolist(), probes.counts)
         parts = zip(species, angular.split(n_pairs), lengths.split(n_pairs), strict=True)
-        values = torch.cat([self._values(*part) for part in parts]) * polynomial_envelope(lengths, self.clusters.cutoff)
+        values = torch.cat([self._values(*part) for part in parts]) * self._fading(lengths)
         total = torch.zeros(probes.n_points, dtype=torch.float64, device=lengths.device)
         return total.index_add(0, probes.points, (self.scale * values).double())
+
+    def _fading(self, lengths: Tensor) -> Tensor:
+        """What every cluster is multiplied by at some distances, v·u, [n_pairs]."""
+        decay = torch.exp(1 - torch.sqrt(1 + (lengths / self.clusters.decay_length).square()))
+        return decay * polynomial_envelope(lengths, self.clusters.cutoff)
 
     def _values(self, species: int, angular: Tensor, lengths: Tensor) -> Tensor:
         """What atoms of one element bring to their points, before it fades and without σ, [n_pairs]."""

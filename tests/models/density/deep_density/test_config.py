@@ -15,7 +15,8 @@ def test_a_configuration_survives_its_table(name):
         (lambda: EnvironmentConfig(0.0, 2, 4, 2, 4), "expected sizes above zero"),
         (lambda: EnvironmentConfig(3.0, -1, 4, 2, 4), "degrees from 0 on"),
         (lambda: EnvironmentConfig(3.0, 2, 2, 4, 4), "no more contracted channels"),
-        (lambda: ClusterConfig(3.0, 0, 8), "expected sizes above zero"),
+        (lambda: ClusterConfig(3.0, 0, 8, 0.5), "expected sizes above zero"),
+        (lambda: ClusterConfig(3.0, 4, 8, 0.0), "expected sizes above zero"),
         (lambda: BackgroundConfig(3.0, 1), "two functions at least"),
     ],
 )

@@ -32,15 +32,7 @@ N_POINTS = 2000
 
 
 def thinned(sample: Sample) -> Sample:
-    """A part of a sample's points, drawn at random, with the weights that then belong to them."""
-    n = len(sample.density)
-    some = np.sort(np.random.default_rng(0).choice(n, min(N_POINTS, n), replace=False))
-    return replace(
-        sample,
-        point_indices=sample.point_indices[some],
-        density=sample.density[some],
-        weights=sample.weights[some] * n / len(some),
-    )
+    return sample.thinned(N_POINTS, np.random.default_rng(0))
 
 
 @cache

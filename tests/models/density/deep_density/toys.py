@@ -10,7 +10,7 @@ ABOUT = {"name": "toy", "description": "", "level_of_theory": "", "domains": ["c
 ENVIRONMENT = EnvironmentConfig(3.5, 4, 6, 2, 6, n_hidden=8, mean_neighbours=8.0)
 BACKGROUND = BackgroundConfig(3.0, 8)
 CONFIGS = {
-    "clusters": DeepDensityConfig(ELEMENTS, ENVIRONMENT, BACKGROUND, ClusterConfig(2.5, 6, 8)),
+    "clusters": DeepDensityConfig(ELEMENTS, ENVIRONMENT, BACKGROUND, ClusterConfig(2.5, 6, 8, 0.8)),
     "probe": DeepDensityConfig(ELEMENTS, ENVIRONMENT, BACKGROUND),
 }
 
