@@ -41,6 +41,9 @@ FloatArray = NDArray[np.float64]
 
 Network = OrbitalNetwork | DeepDensityNetwork
 
+Worst = tuple[float, ...]
+"""Of the strangest atom of a structure: largest u, and largest excesses of crowding, [3]."""
+
 COVERAGE = 0.9
 """Share of structures whose error shall be below the upper bound."""
 
@@ -171,6 +174,33 @@ def learned_from(traits: Sequence[AtomTraits], groups: Sequence[str], n_species:
     return Learned(mixture, lowest, (-nothing).scatter_reduce(0, index, crowding, "amax"))
 
 
+def strangest_left_out(traits: Sequence[AtomTraits], groups: Sequence[str], n_species: int) -> list[Worst]:
+    """How strange the strangest atom of each structure is to what is learned from other groups; empty for one group.
+
+    A few validation structures do not show how far apart structures of a set may lie; those learned from do too, when
+    their groups are left out in turns.
+
+    Args:
+        traits: Of the atoms of each structure learned from.
+        groups: Group of each.
+        n_species: Elements of the model.
+    """
+    n_folds = min(MOST_FOLDS, len(set(groups)))
+    found: list[Worst] = []
+    for kept, left_out in GroupKFold(n_folds).split(groups, groups=groups) if n_folds > 1 else []:
+        learned = learned_from([traits[index] for index in kept], [groups[index] for index in kept], n_species)
+        # An element that nobody else has is refused, not strange.
+        known = torch.isfinite(learned.lowest[:, 0])
+        there = [traits[index] for index in left_out if bool(known[traits[index].species].all())]
+        found += [_strangest(learned, one) for one in there]
+    return found
+
+
+def _strangest(learned: Learned, traits: AtomTraits) -> Worst:
+    likelihoods = learned.mixture.negative_log_likelihoods(traits.features)
+    return (float(likelihoods.max()), *learned.excesses(traits).amax(0).tolist())
+
+
 @dataclass(frozen=True, eq=False)
 class _Seen:
     """A case as something learned sees it: what does not change with the calibration.
@@ -178,43 +208,43 @@ class _Seen:
     Attributes:
         case: The case.
         likelihoods: u of its atoms, [n_atoms].
-        worst: Largest u, and largest excesses of crowding, [3].
+        worst: Of its strangest atom.
     """
 
     case: Case
     likelihoods: Tensor
-    worst: tuple[float, ...]
+    worst: Worst
 
     @classmethod
     def of(cls, learned: Learned, case: Case) -> "_Seen":
         likelihoods = learned.mixture.negative_log_likelihoods(case.traits.features)
-        excesses = learned.excesses(case.traits).amax(0).tolist()
-        return cls(case, likelihoods, (float(likelihoods.max()), *excesses))
+        return cls(case, likelihoods, _strangest(learned, case.traits))
 
     def expected_nmae(self, gauge: Gauge) -> float:
         """Also of a structure with unfamiliar atoms."""
         return float(gauge.electrons(self.case.traits, self.likelihoods).sum()) / self.case.n_electrons
 
 
-def fit_gauge(learned: Learned, cases: Sequence[Case]) -> Gauge:
+def fit_gauge(learned: Learned, cases: Sequence[Case], left_out: Sequence[Worst] = ()) -> Gauge:
     """The gauge: ln e by least squares, and its bound from what every group shows when it is left out.
 
     Args:
         learned: Surroundings that the network has learned from.
         cases: Held-out structures.
+        left_out: How strange structures learned from are to the others (`strangest_left_out`).
     """
     seen = [_Seen.of(learned, case) for case in cases]
-    gauge = _without_bound(learned, seen)
-    factor = conformal_quantile(_held_out_ratios(learned, seen), COVERAGE)
+    gauge = _without_bound(learned, seen, left_out)
+    factor = conformal_quantile(_held_out_ratios(learned, seen, left_out), COVERAGE)
     return replace(gauge, calibration=replace(gauge.calibration, factor=factor))
 
 
-def _held_out_ratios(learned: Learned, seen: Sequence[_Seen]) -> list[float]:
+def _held_out_ratios(learned: Learned, seen: Sequence[_Seen], left_out: Sequence[Worst]) -> list[float]:
     """NMAE of each structure over what the others say of it, its own group left out; empty if there is one group."""
     groups = sorted({one.case.group for one in seen})
     ratios: list[float] = []
     for group in groups if len(groups) > 1 else []:
-        gauge = _without_bound(learned, [one for one in seen if one.case.group != group])
+        gauge = _without_bound(learned, [one for one in seen if one.case.group != group], left_out)
         ratios += [one.case.nmae / one.expected_nmae(gauge) for one in seen if one.case.group == group]
     return ratios
 
@@ -232,8 +262,9 @@ def conformal_quantile(scores: Sequence[float], coverage: float) -> float | None
     return sorted(scores)[place - 1] if place <= len(scores) else None
 
 
-def _without_bound(learned: Learned, seen: Sequence[_Seen]) -> Gauge:
-    familiar, *margins = (_rarely_exceeded(worst) for worst in zip(*(one.worst for one in seen), strict=True))
+def _without_bound(learned: Learned, seen: Sequence[_Seen], left_out: Sequence[Worst]) -> Gauge:
+    worst = [*left_out, *(one.worst for one in seen)]
+    familiar, *margins = (_rarely_exceeded(some) for some in zip(*worst, strict=True))
     slope, offsets = _relation(seen, familiar, len(learned.lowest))
     calibration = Calibration(slope, familiar, None, COVERAGE, len(seen))
     gauge = Gauge(learned, torch.from_numpy(offsets), torch.tensor(margins, dtype=torch.float64), calibration)
@@ -282,7 +313,9 @@ def calibrated(checkpoint: Checkpoint, config: TrainingConfig, data: Path = DATA
     held_out = covered(samples(config.sets, "validation", data), elements)
     if not held_out:
         raise NoData(f"found no validation structure of {', '.join(config.sets)} to calibrate on; make more data")
-    gauge = fit_gauge(surroundings_of(network, there), cases_of(network, held_out))
+    traits, groups = traits_of_samples(network, there), [sample.group for sample in there]
+    learned = learned_from(traits, groups, len(elements))
+    gauge = fit_gauge(learned, cases_of(network, held_out), strangest_left_out(traits, groups, len(elements)))
     tensors = {f"{GAUGE}.{name}": tensor for name, tensor in gauge.tensors().items()}
     return Checkpoint({**checkpoint.config, GAUGE: asdict(gauge.calibration)}, weights | tensors)
 
@@ -298,11 +331,10 @@ def _elements(network: Network) -> tuple[int, ...]:
     return network.config.trunk.elements if isinstance(network, OrbitalNetwork) else network.config.elements
 
 
-def surroundings_of(network: Network, there: Sequence[Sample]) -> Learned:
-    """The surroundings in some samples that a network has learned from."""
+def traits_of_samples(network: Network, there: Sequence[Sample]) -> list[AtomTraits]:
+    """What a gauge looks at of the atoms of some samples."""
     promolecule = Promolecule()
-    traits = [_seen_by(network, sample.structure, promolecule)[0] for sample in there]
-    return learned_from(traits, [sample.group for sample in there], len(_elements(network)))
+    return [_seen_by(network, sample.structure, promolecule)[0] for sample in there]
 
 
 def cases_of(network: Network, held_out: Sequence[Sample]) -> list[Case]:

@@ -23,6 +23,7 @@ from training.calibration import (
     fit_mixture,
     hirshfeld_shares,
     learned_from,
+    strangest_left_out,
 )
 from training.metrics import nmae
 
@@ -179,6 +180,36 @@ def test_few_held_out_structures_are_strange_among_their_like():
         gauge = fit_gauge(learned, cases(learned, 40, seed=2 * seed))
         found += [bool(gauge.errors(one.traits)[1].any()) for one in cases(learned, 40, seed=2 * seed + 1)]
     assert np.mean(found) < 0.12
+
+
+def test_what_was_learned_from_says_how_strange_its_like_may_be():
+    """With one validation structure alone, many of its like would be strange."""
+    rng = np.random.default_rng(0)
+    there, groups = [traits(rng, 20) for _ in range(30)], [str(index // 3) for index in range(30)]
+    learned = learned_from(there, groups, 2)
+    left_out = strangest_left_out(there, groups, 2)
+    assert len(left_out) == 30
+    others = cases(learned, 40, seed=5)
+
+    def unfamiliar(*known: Case, left_out: list[tuple[float, ...]]) -> float:
+        gauge = fit_gauge(learned, known, left_out)
+        return float(np.mean([bool(gauge.errors(one.traits)[1].any()) for one in others]))
+
+    singles = cases(learned, 8)
+    assert np.mean([unfamiliar(one, left_out=[]) for one in singles]) > 0.25
+    assert np.mean([unfamiliar(one, left_out=left_out) for one in singles]) < 0.12
+    far = replace(others[0].traits, features=others[0].traits.features + 20)
+    assert bool(fit_gauge(learned, singles[:1], left_out).errors(far)[1].all())
+
+
+def test_a_group_is_strange_to_all_others_and_not_to_itself():
+    rng = np.random.default_rng(0)
+    there = [traits(rng, 20) for _ in range(8)]
+    apart = [replace(one, features=one.features + 20) for one in (traits(rng, 20) for _ in range(2))]
+    groups = [*map(str, range(8)), "apart", "apart"]
+    found = {worst[0] for worst in strangest_left_out([*there, *apart], groups, 2)}
+    assert sum(one > 50 for one in found) == 2
+    assert strangest_left_out(apart, ["apart", "apart"], 2) == []
 
 
 def test_structures_of_a_group_are_left_out_together():
