@@ -83,6 +83,8 @@ class Settings(BaseSettings):
     models: Annotated[tuple[str, ...], NoDecode, Field(description="Models that a worker serves, comma-separated")] = (
         "orbital-organics-small",
         "orbital-crystals-small",
+        "orbital-water-small",
+        "orbital-aluminium-small",
         "deep-density-aluminium",
         "deep-density-malonaldehyde",
         "deep-density-water",

@@ -4,12 +4,16 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 ENVELOPE_DEGREE = 6
 """p of the polynomial envelope: within 1 % of one up to 0.29 of the cutoff, twice differentiable there."""
 
 SHELL_WIDTH = 1.4
 """Width of a Gaussian shell over the distance between shells: any smooth function is near a sum of them."""
+
+N_MIRRORED = 9
+"""Shells whose mirror image reaches r = 0; of the next it is 10⁻¹⁸ there."""
 
 
 def polynomial_envelope(lengths: Tensor, cutoff: float) -> Tensor:
@@ -46,9 +50,11 @@ def gaussian_shells(lengths: Tensor, cutoff: float, n_radial: int) -> Tensor:
     spacing = cutoff / n_radial
     centres = spacing * torch.arange(n_radial, dtype=lengths.dtype, device=lengths.device)
     inverse_width = 1 / (SHELL_WIDTH * spacing)
-    there, mirrored = ((lengths[:, None] + sign * centres) * inverse_width for sign in (-1, 1))
+    there = (lengths[:, None] - centres) * inverse_width
+    mirrored = (lengths[:, None] + centres[:N_MIRRORED]) * inverse_width
     norm = math.sqrt(n_radial / (SHELL_WIDTH * math.sqrt(math.pi / 2)))
-    return norm * (torch.exp(-there.square()) + torch.exp(-mirrored.square()))
+    n_far = max(0, n_radial - N_MIRRORED)
+    return norm * (torch.exp(-there.square()) + pad(torch.exp(-mirrored.square()), (0, n_far)))
 
 
 class BesselBasis(nn.Module):

@@ -50,6 +50,9 @@ COVERAGE = 0.9
 FAMILIAR = 0.95
 """Share of held-out structures all of whose atoms shall be familiar."""
 
+FEWEST_HELD_OUT = 9
+"""Structures that can say by themselves what is familiar; with fewer, those learned from are asked too."""
+
 KEPT_VARIANCE = 0.99
 ATOMS_PER_DIRECTION = 50
 """Directions of the features hold this part of their variance, and there are so many atoms for each at least."""
@@ -177,8 +180,9 @@ def learned_from(traits: Sequence[AtomTraits], groups: Sequence[str], n_species:
 def strangest_left_out(traits: Sequence[AtomTraits], groups: Sequence[str], n_species: int) -> list[Worst]:
     """How strange the strangest atom of each structure is to what is learned from other groups; empty for one group.
 
-    A few validation structures do not show how far apart structures of a set may lie; those learned from do too, when
-    their groups are left out in turns.
+    Very few validation structures do not show how far apart structures of a set may lie; those learned from do, when
+    their groups are left out in turns. Where validation structures are not so few they know better: each element has
+    bounds of its own, which widen when the only groups that have it are left out.
 
     Args:
         traits: Of the atoms of each structure learned from.
@@ -315,7 +319,9 @@ def calibrated(checkpoint: Checkpoint, config: TrainingConfig, data: Path = DATA
         raise NoData(f"found no validation structure of {', '.join(config.sets)} to calibrate on; make more data")
     traits, groups = traits_of_samples(network, there), [sample.group for sample in there]
     learned = learned_from(traits, groups, len(elements))
-    gauge = fit_gauge(learned, cases_of(network, held_out), strangest_left_out(traits, groups, len(elements)))
+    few = len(held_out) < FEWEST_HELD_OUT
+    left_out = strangest_left_out(traits, groups, len(elements)) if few else []
+    gauge = fit_gauge(learned, cases_of(network, held_out), left_out)
     tensors = {f"{GAUGE}.{name}": tensor for name, tensor in gauge.tensors().items()}
     return Checkpoint({**checkpoint.config, GAUGE: asdict(gauge.calibration)}, weights | tensors)
 

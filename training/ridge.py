@@ -267,4 +267,3 @@ def _thinned(sample: Sample, n_points: int, rng: np.random.Generator) -> Sample:
     chances = np.minimum(1, base + slope * density)
     indices = systematic_sample(chances, rng)
     return sample.part(indices, sample.weights[indices] / chances[indices])
-

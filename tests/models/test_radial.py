@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.radial import BesselBasis, polynomial_envelope
+from models.radial import SHELL_WIDTH, BesselBasis, gaussian_shells, polynomial_envelope
 
 CUTOFF = 4.5
 
@@ -66,3 +66,13 @@ def test_derivatives_are_finite_to_the_third_order(length):
     lengths = torch.tensor([length], dtype=torch.float64)
     for function in (lambda r: polynomial_envelope(r, CUTOFF), lambda r: BesselBasis(8, CUTOFF).double()(r).sum(1)):
         assert all(one.isfinite().all() for one in derivatives(function, lengths, 3))
+
+
+@pytest.mark.parametrize("n_radial", [2, 9, 40])
+def test_gaussian_shells_are_sums_of_a_shell_and_its_mirror_image(n_radial):
+    lengths, spacing = torch.linspace(0, 4, 101, dtype=torch.float64), 4 / n_radial
+    found = gaussian_shells(lengths, 4.0, n_radial)
+    norm = (n_radial / (SHELL_WIDTH * math.sqrt(math.pi / 2))) ** 0.5
+    for k in range(n_radial):
+        both = sum(torch.exp(-(((lengths + sign * k * spacing) / (SHELL_WIDTH * spacing)) ** 2)) for sign in (-1, 1))
+        torch.testing.assert_close(found[:, k], norm * both, rtol=1e-12, atol=1e-15)
