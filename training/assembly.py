@@ -12,6 +12,7 @@ from training.config import DEEP_DENSITY, TrainingConfig
 from training.dataset import DATA, Sample, covered, refuse_untaught, samples
 from training.deep_density import DeepDensityTask, fit_background, point_examples
 from training.density import DensityExample, DensityTask
+from training.elements import start_alike
 
 Labelled = TypeVar("Labelled")
 
@@ -34,12 +35,14 @@ def density_task(config: TrainingConfig, data: Path = DATA, n_validation: int | 
     """
     seed, elements = config.schedule.seed, config.orbitals.trunk.elements
     promolecule, network = Promolecule(), OrbitalNetwork(config.orbitals, seed)
+    start_alike(network.trunk, config.element_likeness, promolecule.table, seed)
     chosen = chosen_samples(samples(config.sets, "train", data), config.n_training, seed)
     refuse_untaught(chosen, elements)
     examples = [DensityExample.of(sample, config.orbitals.trunk.cutoff, promolecule) for sample in chosen]
     held_out = covered(samples(config.sets, "validation", data), elements)
     watched = _watched(chosen_samples(held_out, n_validation, seed), seed)
-    return DensityTask(network, examples, watched, config.n_points, promolecule, config.coulomb_weight)
+    how = {name: getattr(config, name) for name in ("n_points", "coulomb_weight", "element_noise")}
+    return DensityTask(network, examples, watched, promolecule=promolecule, **how)
 
 
 def deep_density_task(config: TrainingConfig, data: Path = DATA) -> DeepDensityTask:

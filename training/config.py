@@ -16,6 +16,9 @@ Built = TypeVar("Built")
 
 ORBITAL, DEEP_DENSITY, FASTCHGNET = "orbital", "deep-density", "fastchgnet"
 
+OF_ORBITALS = ("coulomb_weight", "element_likeness", "element_noise")
+"""Numbers that decide how orbitals are learned, and nothing else is; 0 where a file does not have them."""
+
 
 class BadConfig(Exception):
     """A configuration file does not say what it should."""
@@ -61,9 +64,11 @@ class TrainingConfig:
         schedule: How to learn.
         coulomb_weight: λ of the Coulomb energy of the error in the loss, in electrons per eV (`training.coulomb`).
         architecture: Kind of the model, "orbital" or "deep-density".
+        element_likeness: How far elements start alike if their free atoms are, from 0 to 1 (`training.elements`).
+        element_noise: By how much elements are blurred in each step.
 
     Raises:
-        ValueError: If the weight is negative, or there is one for a model that is not learned so.
+        ValueError: If one of the last makes no sense, or is given for a model that is not learned so.
     """
 
     name: str
@@ -75,12 +80,18 @@ class TrainingConfig:
     schedule: Schedule
     coulomb_weight: float = 0.0
     architecture: str = ORBITAL
+    element_likeness: float = 0.0
+    element_noise: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.coulomb_weight < 0:
-            raise ValueError(f"found coulomb_weight {self.coulomb_weight}; expected zero or more")
-        if self.coulomb_weight and self.architecture != ORBITAL:
-            raise ValueError(f"found coulomb_weight for {self.architecture}; expected none: only orbitals learn by it")
+        for name in OF_ORBITALS:
+            value = getattr(self, name)
+            if value < 0:
+                raise ValueError(f"found {name} {value}; expected zero or more")
+            if value and self.architecture != ORBITAL:
+                raise ValueError(f"found {name} for {self.architecture}; expected none: only orbitals learn by it")
+        if self.element_likeness > 1:
+            raise ValueError(f"found element_likeness {self.element_likeness}; expected one at most")
 
     @property
     def orbitals(self) -> OrbitalConfig:
@@ -130,14 +141,14 @@ class TrainingConfig:
             n_training=table.get("n_training"),
             model=MODELS[architecture](table["model"]),
             schedule=Schedule(**table["schedule"]),
-            coulomb_weight=table.get("coulomb_weight", 0.0),
             architecture=architecture,
+            **{name: table.get(name, 0.0) for name in OF_ORBITALS},
         )
 
     def as_dict(self) -> dict[str, Any]:
         """Tables of numbers, strings and lists."""
         # What was not there once is left out where it says nothing, so that trainings from before go on.
-        later = {"coulomb_weight": self.coulomb_weight} if self.coulomb_weight else {}
+        later: dict[str, Any] = {name: getattr(self, name) for name in OF_ORBITALS if getattr(self, name)}
         later |= {} if self.architecture == ORBITAL else {"architecture": self.architecture}
         return later | {
             "name": self.name,

@@ -16,6 +16,7 @@ from models.graph import Neighbours, batched_graph
 from models.neighbours import neighbours_of
 from training.coulomb import Waves, coulomb_error
 from training.dataset import Sample
+from training.elements import blurred
 from training.metrics import Nmae, Spread, nmae
 
 FloatArray = NDArray[np.float64]
@@ -156,6 +157,7 @@ class DensityTask:
         n_points: Points of each structure in a step.
         promolecule: The floor.
         coulomb_weight: Of the Coulomb energy of the error in the loss, in electrons per eV.
+        element_noise: By how much elements are blurred in each step.
     """
 
     network: OrbitalNetwork
@@ -164,6 +166,7 @@ class DensityTask:
     n_points: int
     promolecule: Promolecule = field(default_factory=Promolecule)
     coulomb_weight: float = 0.0
+    element_noise: float = 0.0
 
     def __post_init__(self) -> None:
         cutoff = self.network.config.trunk.cutoff
@@ -180,7 +183,8 @@ class DensityTask:
     def loss(self, indices: Sequence[int], rng: np.random.Generator) -> Tensor:
         """Mean loss of these examples, with NMAE at points drawn anew."""
         chosen = [self.examples[index] for index in indices]
-        return batch_loss(self.network, chosen, self.n_points, rng, self.coulomb_weight)
+        with blurred(self.network.trunk, self.element_noise, rng):
+            return batch_loss(self.network, chosen, self.n_points, rng, self.coulomb_weight)
 
     def evaluate(self, network: nn.Module) -> Mapping[str, float]:
         """Errors on the validation structures; the Coulomb energy of the error in eV per electron, on average."""

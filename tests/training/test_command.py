@@ -19,7 +19,7 @@ from reference.shards import write_shard
 from tests.training.test_dataset import record
 from training.__main__ import application
 from training.assembly import deep_density_task
-from training.config import FASTCHGNET, BadConfig, TrainingConfig, architecture_of
+from training.config import FASTCHGNET, OF_ORBITALS, BadConfig, TrainingConfig, architecture_of
 from training.dataset import NoData, samples
 from training.loop import STATE
 from training.metrics import nmae
@@ -128,14 +128,15 @@ def test_the_floor_is_a_table_with_a_row_for_each_set(tmp_path, data):
 
 
 def test_training_reports_both_errors_and_keeps_weights(tmp_path, data):
-    file = config_file(tmp_path, "coulomb_weight = 0.5")
+    file = config_file(tmp_path, "coulomb_weight = 0.5\nelement_likeness = 0.9\nelement_noise = 0.1")
     *epochs, _, _ = run("train", file, "--data", data, "--out", tmp_path / "out").splitlines()[1:]
     for figures in map(json.loads, epochs):
         assert figures["validation_nmae"] > 0
         assert figures["validation_coulomb"] > 0
     folder = tmp_path / "out" / "toy"
     assert (folder / "weights.safetensors").exists()
-    assert torch.load(folder / STATE, weights_only=True)["config"]["coulomb_weight"] == 0.5
+    config = torch.load(folder / STATE, weights_only=True)["config"]
+    assert [config[name] for name in OF_ORBITALS] == [0.5, 0.9, 0.1]
 
 
 def test_a_deep_density_is_trained_finished_and_kept(tmp_path, data):
@@ -182,15 +183,16 @@ def test_weights_are_not_calibrated_on_structures_that_they_do_not_cover(tmp_pat
         run("calibrate", config_file(tmp_path), weights, "--data", data)
 
 
-def test_a_weight_of_zero_is_the_default_and_leaves_no_trace(tmp_path):
-    with_none, with_zero = (TrainingConfig.read(config_file(tmp_path, line)) for line in ("", "coulomb_weight = 0.0"))
+@pytest.mark.parametrize("name", OF_ORBITALS)
+def test_zero_is_the_default_and_leaves_no_trace(tmp_path, name):
+    with_none, with_zero = (TrainingConfig.read(config_file(tmp_path, line)) for line in ("", f"{name} = 0.0"))
     assert with_none == with_zero
-    assert "coulomb_weight" not in with_none.as_dict()
+    assert name not in with_none.as_dict()
 
 
 def test_a_configuration_survives_its_table(tmp_path):
-    config = TrainingConfig.read(config_file(tmp_path, "coulomb_weight = 0.5"))
-    assert config.coulomb_weight == 0.5
+    config = TrainingConfig.read(config_file(tmp_path, "coulomb_weight = 0.5\nelement_noise = 0.1"))
+    assert (config.coulomb_weight, config.element_likeness, config.element_noise) == (0.5, 0.0, 0.1)
     assert TrainingConfig.from_dict(config.as_dict()) == config
 
 
@@ -207,10 +209,11 @@ def test_what_needs_orbitals_refuses_a_deep_density_and_the_other_way_round(tmp_
         deep_density_task(TrainingConfig.read(config_file(tmp_path)))
 
 
-def test_a_deep_density_is_not_learned_by_coulomb_energies(tmp_path):
+@pytest.mark.parametrize("name", OF_ORBITALS)
+def test_a_deep_density_is_not_learned_as_orbitals_are(tmp_path, name):
     file = deep_density_file(tmp_path)
-    file.write_text("coulomb_weight = 1.0\n" + file.read_text())
-    with pytest.raises(BadConfig, match="only orbitals learn by it"):
+    file.write_text(f"{name} = 1.0\n" + file.read_text())
+    with pytest.raises(BadConfig, match=f"found {name} for deep-density.*only orbitals learn by it"):
         TrainingConfig.read(file)
 
 
@@ -224,6 +227,8 @@ def test_a_schedule_that_says_no_more_than_it_once_could_leaves_no_trace(tmp_pat
     ("line", "match"),
     [
         ("coulomb_weight = -1.0", "coulomb_weight -1.0; expected zero"),
+        ("element_likeness = 1.5", "element_likeness 1.5; expected one at most"),
+        ("element_noise = -0.1", "element_noise -0.1; expected zero"),
         ("colour = 1", "colour"),
         ('architecture = "brick"', "one of orbital, deep-density"),
     ],
