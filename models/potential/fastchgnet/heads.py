@@ -161,8 +161,10 @@ class SidedScalars(nn.Module):
         """
         project, (first, second) = self.perceptron.project, ends
         of_feeling, of_other = project(1, atoms), project(2, atoms)
-        at_first = self.perceptron(project(0, from_ends[0]) + of_feeling[first] + of_other[second])
-        at_second = self.perceptron(project(0, from_ends[1]) + of_feeling[second] + of_other[first])
+        from_first = project(0, from_ends[0])
+        from_second = from_first if from_ends[1] is from_ends[0] else project(0, from_ends[1])
+        at_first = self.perceptron(from_first + of_feeling[first] + of_other[second])
+        at_second = self.perceptron(from_second + of_feeling[second] + of_other[first])
         return self.out(at_first), self.out(at_second)
 
 
