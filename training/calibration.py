@@ -192,7 +192,7 @@ def strangest_left_out(traits: Sequence[AtomTraits], groups: Sequence[str], n_sp
     n_folds = min(MOST_FOLDS, len(set(groups)))
     found: list[Worst] = []
     for fold in GroupKFold(n_folds).split(groups, groups=groups) if n_folds > 1 else []:
-        kept, left_out = (indices.tolist() for indices in fold)
+        kept, left_out = ([int(index) for index in indices] for indices in fold)
         learned = learned_from([traits[index] for index in kept], [groups[index] for index in kept], n_species)
         # An element that nobody else has is refused, not strange.
         known = torch.isfinite(learned.lowest[:, 0])
