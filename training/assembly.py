@@ -41,8 +41,9 @@ def density_task(config: TrainingConfig, data: Path = DATA, n_validation: int | 
     examples = [DensityExample.of(sample, config.orbitals.trunk.cutoff, promolecule) for sample in chosen]
     held_out = covered(samples(config.sets, "validation", data), elements)
     watched = _watched(chosen_samples(held_out, n_validation, seed), seed)
-    how = {name: getattr(config, name) for name in ("n_points", "coulomb_weight", "element_noise")}
-    return DensityTask(network, examples, watched, promolecule=promolecule, **how)
+    return DensityTask(
+        network, examples, watched, config.n_points, promolecule, config.coulomb_weight, config.element_noise
+    )
 
 
 def deep_density_task(config: TrainingConfig, data: Path = DATA) -> DeepDensityTask:
