@@ -197,12 +197,11 @@ def strangest_left_out(traits: Sequence[AtomTraits], groups: Sequence[str], n_sp
         # An element that nobody else has is refused, not strange.
         known = torch.isfinite(learned.lowest[:, 0])
         there = [traits[index] for index in left_out if bool(known[traits[index].species].all())]
-        found += [_strangest(learned, one) for one in there]
+        found += [_strangest(learned, one, learned.mixture.negative_log_likelihoods(one.features)) for one in there]
     return found
 
 
-def _strangest(learned: Learned, traits: AtomTraits) -> Worst:
-    likelihoods = learned.mixture.negative_log_likelihoods(traits.features)
+def _strangest(learned: Learned, traits: AtomTraits, likelihoods: Tensor) -> Worst:
     return (float(likelihoods.max()), *learned.excesses(traits).amax(0).tolist())
 
 
@@ -223,7 +222,7 @@ class _Seen:
     @classmethod
     def of(cls, learned: Learned, case: Case) -> "_Seen":
         likelihoods = learned.mixture.negative_log_likelihoods(case.traits.features)
-        return cls(case, likelihoods, _strangest(learned, case.traits))
+        return cls(case, likelihoods, _strangest(learned, case.traits, likelihoods))
 
     def expected_nmae(self, gauge: Gauge) -> float:
         """Also of a structure with unfamiliar atoms."""
