@@ -2,8 +2,7 @@
 
 import asyncio
 import json
-import threading
-import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -45,17 +44,70 @@ def claim(client, job_id: str) -> str:
     return key
 
 
-def later(seconds: float, *acts) -> threading.Thread:
-    """Does some things after some pauses, in a thread."""
+class Listener:
+    """Somebody who opens a stream and reads only when a test says so.
 
-    def act() -> None:
-        for one in acts:
-            time.sleep(seconds)
-            one()
+    Args:
+        client: A started application.
+        job_id: The job.
+        last_event_id: The last event that was read before.
+        acts: What happens elsewhere once an event has been read, by its id; under the empty id, once the stream begins.
+    """
 
-    thread = threading.Thread(target=act)
-    thread.start()
-    return thread
+    def __init__(
+        self, client, job_id: str, last_event_id: str = "", acts: dict[str, Callable[[], Any]] | None = None
+    ) -> None:
+        self._app = client.app
+        self._path = f"/v1/jobs/{job_id}/events"
+        self._headers = [(b"last-event-id", last_event_id.encode())]
+        self._acts = acts or {}
+        self.read = asyncio.Event()
+        self.has_left = asyncio.Event()
+        self.body: list[bytes] = []
+        self.blocked = 0
+
+    async def listen(self) -> None:
+        scope = {"type": "http", "method": "GET", "path": self._path, "query_string": b"", "headers": self._headers}
+        await self._app(scope | {"asgi": {"version": "3.0", "spec_version": "2.3"}}, self._receive, self._send)
+
+    async def _receive(self) -> dict[str, Any]:
+        await self.has_left.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        ids = [""]
+        if message["type"] == "http.response.body":
+            self.body.append(message["body"])
+            self.blocked += 1
+            await self.read.wait()
+            self.blocked -= 1
+            ids = names(message["body"].decode())
+        for one in ids:
+            if one in self._acts:
+                await asyncio.to_thread(self._acts[one])
+
+
+def heard(client, job_id: str, acts: dict[str, Callable[[], Any]], last_event_id: str = "") -> str:
+    """A stream to its end, read at once. Acts are of `Listener`: nothing has to come in time."""
+
+    async def conversation() -> str:
+        listener = Listener(client, job_id, last_event_id, acts)
+        listener.read.set()
+        await asyncio.wait_for(listener.listen(), 60)
+        return b"".join(listener.body).decode()
+
+    return in_the_loop_of(client, conversation)
+
+
+async def watched(client, n_blocked: int, listener: Listener) -> None:
+    async with asyncio.timeout(10):
+        while listener.blocked != n_blocked or len(listener.body) == 0:
+            await asyncio.sleep(0.01)
+
+
+def in_the_loop_of(client, conversation) -> Any:
+    """What a conversation gives that is held where the application runs."""
+    return client.portal.call(conversation)
 
 
 def test_a_job_that_has_ended_gives_its_last_event_at_once(client):
@@ -80,31 +132,31 @@ def test_a_job_is_told_from_its_place_in_the_queue_to_its_end(app_of):
     first, second = (posted(client, rock_salt(5.6 + k / 10)).json()["id"] for k in range(2))
     ledger = service(client).ledger
     keys: list[str] = []
-    thread = later(
-        0.3, lambda: keys.append(claim(client, second)), lambda: ledger.finish([End(keys[0], 0.1, result={})])
+    text = heard(
+        client,
+        second,
+        {
+            "queued-2": lambda: keys.append(claim(client, second)),
+            "running": lambda: ledger.finish([End(keys[0], 0.1, result={})]),
+        },
     )
-    answer = client.get(f"/v1/jobs/{second}/events?wait=20")
-    thread.join()
-    assert names(answer.text) == ["queued-2", "running", "succeeded"]
-    assert [one["job"]["status"] for one in told(answer.text)] == ["queued", "running", "succeeded"]
-    assert [one["job"]["position"] for one in told(answer.text)] == [2, None, None]
-    assert {one["job"]["id"] for one in told(answer.text)} == {second}
-    assert names(client.get(f"/v1/jobs/{first}/events?wait=0.2").text) == ["queued-1"]
+    assert names(text) == ["queued-2", "running", "succeeded"]
+    assert [one["job"]["status"] for one in told(text)] == ["queued", "running", "succeeded"]
+    assert [one["job"]["position"] for one in told(text)] == [2, None, None]
+    assert {one["job"]["id"] for one in told(text)} == {second}
+    assert names(client.get(f"/v1/jobs/{first}/events?wait=1").text) == ["queued-1"]
 
 
 def test_how_far_a_running_job_is_is_told_and_not_told_again(app_of):
     client = app_of()
     job_id = posted(client, rock_salt()).json()["id"]
     ledger, key = service(client).ledger, claim(client, job_id)
-    url = f"/v1/jobs/{job_id}/events?wait=20"
-    thread = later(
-        0.3,
-        lambda: ledger.progress(key, 64, 128, "worker"),
-        lambda: ledger.progress(key, 127, 128, "worker"),
-        lambda: ledger.finish([End(key, 0.1, result={})]),
-    )
-    found = told(client.get(url, headers={"Last-Event-ID": "running"}).text)
-    thread.join()
+    acts = {
+        "": lambda: ledger.progress(key, 64, 128, "worker"),
+        "progress-64": lambda: ledger.progress(key, 127, 128, "worker"),
+        "progress-127": lambda: ledger.finish([End(key, 0.1, result={})]),
+    }
+    found = told(heard(client, job_id, acts, last_event_id="running"))
     assert [(one["event"], one["id"]) for one in found] == [
         ("progress", "progress-64"),
         ("progress", "progress-127"),
@@ -125,7 +177,7 @@ def test_a_job_says_how_far_it_is_and_a_stream_goes_on_from_there(app_of):
     assert client.get(f"/v1/jobs/{job_id}").json()["progress"] is None
     ledger.progress(key, 64, 128, "worker")
     assert client.get(f"/v1/jobs/{job_id}").json()["progress"] == {"done": 64, "total": 128}
-    url = f"/v1/jobs/{job_id}/events?wait=0.3"
+    url = f"/v1/jobs/{job_id}/events?wait=1"
     assert names(client.get(url, headers={"Last-Event-ID": "running"}).text) == ["progress-64"]
     assert names(client.get(url, headers={"Last-Event-ID": "progress-64"}).text) == []
 
@@ -133,7 +185,7 @@ def test_a_job_says_how_far_it_is_and_a_stream_goes_on_from_there(app_of):
 def test_what_was_told_before_the_connection_broke_is_not_told_again(app_of):
     client = app_of()
     job_id = posted(client, rock_salt()).json()["id"]
-    url = f"/v1/jobs/{job_id}/events?wait=0.3"
+    url = f"/v1/jobs/{job_id}/events?wait=1"
     assert names(client.get(url).text) == ["queued-1"]
     assert names(client.get(url, headers={"Last-Event-ID": "queued-1"}).text) == []
     assert names(client.get(url, headers={"Last-Event-ID": "queued-7"}).text) == ["queued-1"]
@@ -145,20 +197,16 @@ def test_what_was_told_before_the_connection_broke_is_not_told_again(app_of):
 def test_a_job_that_is_cancelled_says_so_and_the_stream_ends(app_of):
     client = app_of()
     job_id = posted(client, rock_salt()).json()["id"]
-    thread = later(0.3, lambda: service(client).ledger.cancel(job_id))
-    start = time.monotonic()
-    answer = client.get(f"/v1/jobs/{job_id}/events?wait=20")
-    thread.join()
-    assert time.monotonic() - start < 5
-    assert names(answer.text) == ["queued-1", "cancelled"]
-    assert told(answer.text)[-1]["job"]["error"]["code"] == "JobCancelled"
+    text = heard(client, job_id, {"queued-1": lambda: service(client).ledger.cancel(job_id)})
+    assert names(text) == ["queued-1", "cancelled"]
+    assert told(text)[-1]["job"]["error"]["code"] == "JobCancelled"
 
 
 def test_silence_is_filled_with_comments(app_of, monkeypatch):
     monkeypatch.setattr(events, "HEARTBEAT_SECONDS", 0.05)
     client = app_of()
     job_id = posted(client, rock_salt()).json()["id"]
-    text = client.get(f"/v1/jobs/{job_id}/events?wait=0.4").text
+    text = client.get(f"/v1/jobs/{job_id}/events?wait=1").text
     assert text.count(": ping") >= 3
     assert names(text) == ["queued-1"]
 
@@ -180,9 +228,7 @@ def test_a_job_that_is_gone_in_mid_stream_ends_the_stream_without_a_word(app_of)
     def forget() -> None:
         ledger.client.delete(f"{ledger.settings.namespace}:job:{job_id}")
 
-    thread = later(0.3, forget, lambda: None)
-    assert names(client.get(f"/v1/jobs/{job_id}/events?wait=20").text) == ["queued-1"]
-    thread.join()
+    assert names(heard(client, job_id, {"queued-1": forget})) == ["queued-1"]
     refused(client.get(f"/v1/jobs/{job_id}/events"), JobNotFound, "no job")
 
 
@@ -199,54 +245,8 @@ def test_a_store_that_fails_at_the_end_leaves_the_last_event_to_the_next_stream(
         return view(asked)
 
     monkeypatch.setattr(ledger, "view", unsteady)
-    thread = later(0.3, lambda: ledger.cancel(job_id))
-    url = f"/v1/jobs/{job_id}/events?wait=20"
-    assert names(client.get(url).text) == ["queued-1"]
-    thread.join()
-    assert names(client.get(url, headers={"Last-Event-ID": "queued-1"}).text) == ["cancelled"]
-
-
-class Listener:
-    """Somebody who opens a stream and reads only when a test says so.
-
-    Args:
-        client: A started application.
-        job_id: The job.
-    """
-
-    def __init__(self, client, job_id: str) -> None:
-        self._app = client.app
-        self._path = f"/v1/jobs/{job_id}/events"
-        self.read = asyncio.Event()
-        self.has_left = asyncio.Event()
-        self.body: list[bytes] = []
-        self.blocked = 0
-
-    async def listen(self) -> None:
-        scope = {"type": "http", "method": "GET", "path": self._path, "query_string": b"", "headers": []}
-        await self._app(scope | {"asgi": {"version": "3.0", "spec_version": "2.3"}}, self._receive, self._send)
-
-    async def _receive(self) -> dict[str, Any]:
-        await self.has_left.wait()
-        return {"type": "http.disconnect"}
-
-    async def _send(self, message: dict[str, Any]) -> None:
-        if message["type"] == "http.response.body":
-            self.body.append(message["body"])
-            self.blocked += 1
-            await self.read.wait()
-            self.blocked -= 1
-
-
-async def watched(client, n_blocked: int, listener: Listener) -> None:
-    async with asyncio.timeout(10):
-        while listener.blocked != n_blocked or len(listener.body) == 0:
-            await asyncio.sleep(0.01)
-
-
-def in_the_loop_of(client, conversation) -> None:
-    """Runs a conversation where the application runs."""
-    client.portal.call(conversation)
+    assert names(heard(client, job_id, {"queued-1": lambda: ledger.cancel(job_id)})) == ["queued-1"]
+    assert names(heard(client, job_id, {}, last_event_id="queued-1")) == ["cancelled"]
 
 
 def test_who_reads_slowly_holds_back_one_event_and_is_then_told_what_is(app_of):
@@ -290,11 +290,8 @@ def test_who_leaves_is_forgotten(app_of):
 def test_streams_end_when_the_service_stops(app_of):
     client = app_of()
     job_id = posted(client, rock_salt()).json()["id"]
-    thread = later(0.3, lambda: client.portal.call(service(client).waiter.end_watches))
-    start = time.monotonic()
-    assert names(client.get(f"/v1/jobs/{job_id}/events").text) == ["queued-1"]
-    thread.join()
-    assert time.monotonic() - start < 5
+    stop = service(client).waiter.end_watches
+    assert names(heard(client, job_id, {"queued-1": lambda: client.portal.call(stop)})) == ["queued-1"]
 
 
 def test_an_event_has_the_fields_that_the_document_names(client):
