@@ -2,13 +2,15 @@
 
 Both run in turns on the same structures, one after the other, so that other work on the machine slows both. Times are
 the best of some turns: processor seconds for one thread, seconds of the clock for more. Memory is the growth of a
-fresh process's largest resident size.
+fresh process's largest resident size; large cells are timed in such a process too, once, on one thread, since the
+package may need more memory than there is.
 
 python -m benchmarks.chgnet [--threads 1 2] [--large]
 """
 
 import argparse
 import io
+import resource
 import subprocess
 import sys
 import time
@@ -107,50 +109,56 @@ def in_turns(runs: dict[str, Callable[[], Any]], n_turns: int) -> dict[str, floa
     return best
 
 
-def report_speed(model: Chgnet, package: Package, names: list[str]) -> None:
-    """Prints speed, graph building, and the latter's share, of some cases."""
+def report_speed(model: Chgnet, package: Package) -> None:
+    """Prints speed, graph building, and the latter's share, of small cells and one middling one."""
     config = model.network.config
-    for name in names:
+    for name in ("small", "64"):
         structures = CASES[name]
         n_atoms = sum(one.n_atoms for one in structures)
-
-        def predict(structures: list[Structure] = structures) -> None:
-            model.predict(structures, WANT)
-
-        runs: dict[str, Callable[[], Any]] = {"ours": predict}
-        if name != "4096":
-            runs["package"] = lambda structures=structures: package.predict(structures)
-        best = in_turns(runs, 3 if n_atoms <= 128 else 1)
-        graphs: dict[str, Callable[[], Any]] = {
-            "ours": lambda structures=structures: bond_graph(structures, config.cutoff, config.angle_cutoff)
-        }
-        if name != "4096":
-            graphs["package"] = lambda structures=structures: package.graphs(structures)
-        building = in_turns(graphs, 3 if n_atoms <= 128 else 1)
+        best = in_turns(
+            {
+                "ours": lambda structures=structures: model.predict(structures, WANT),
+                "package": lambda structures=structures: package.predict(structures),
+            },
+            3,
+        )
+        building = in_turns(
+            {
+                "ours": lambda structures=structures: bond_graph(structures, config.cutoff, config.angle_cutoff),
+                "package": lambda structures=structures: package.graphs(structures),
+            },
+            3,
+        )
         title = f"{len(structures)} cells of 8 atoms" if name == "small" else f"{name} atoms"
         print(f"  {title}: {best['ours']:.3f} s, {len(structures) / best['ours']:.2f} structures/s, ", end="")
         print(f"{n_atoms / best['ours']:.0f} atoms/s; graph {1e3 * building['ours']:.1f} ms, ", end="")
-        print(f"{100 * building['ours'] / best['ours']:.2f} % of it", flush=True)
-        if "package" in best:
-            print(
-                f"    package {best['package']:.3f} s: ours is {best['package'] / best['ours']:.1f} × as fast; ", end=""
-            )
-            print(f"graph {1e3 * building['package']:.0f} ms, ours {building['package'] / building['ours']:.0f} ×")
+        print(f"{100 * building['ours'] / best['ours']:.2f} % of it")
+        print(f"    package {best['package']:.3f} s: ours is {best['package'] / best['ours']:.1f} × as fast; ", end="")
+        print(
+            f"graph {1e3 * building['package']:.0f} ms, ours {building['package'] / building['ours']:.0f} ×", flush=True
+        )
 
 
-def memory(who: str, what: str, name: str) -> float:
-    """MB by which a fresh process grows in a prediction or a training step."""
+def alone(who: str, what: str, name: str) -> tuple[float, float]:
+    """Processor seconds, and MB by which a fresh process grows, of a prediction or a training step; nan if it died."""
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.chgnet", "--measure", who, what, name],
         capture_output=True,
         text=True,
         check=False,
     )
-    return float(done.stdout.split()[-1]) if done.returncode == 0 else np.nan
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        print(f"  {who}, {what} {name} died: {last}")
+        return np.nan, np.nan
+    seconds, megabytes = map(float, done.stdout.split()[-2:])
+    return seconds, megabytes
 
 
 def measure(who: str, what: str, name: str) -> None:
-    """Prints that growth, in this process."""
+    """Prints those, in this process, which may take as much memory as is free and no more."""
+    free = 1024 * kilobytes("MemAvailable", "/proc/meminfo")
+    resource.setrlimit(resource.RLIMIT_DATA, (free, free))
     torch.set_num_threads(1)
     warm, structures = CASES["small"][:1], CASES[name]
     model, package = (load_model("chgnet"), None) if who == "ours" else (None, Package())
@@ -165,42 +173,48 @@ def measure(who: str, what: str, name: str) -> None:
     run(warm)
     # Not ru_maxrss, which a process inherits from the one that started it.
     Path("/proc/self/clear_refs").write_text("5")
-    before = kilobytes("VmRSS")
+    before, start = kilobytes("VmRSS"), time.process_time()
     run(structures)
-    print((kilobytes("VmHWM") - before) / 1024)
+    print(time.process_time() - start, (kilobytes("VmHWM") - before) / 1024)
 
 
-def kilobytes(name: str) -> int:
-    """A size of this process as Linux counts it."""
-    lines = Path("/proc/self/status").read_text().splitlines()
+def kilobytes(name: str, file: str = "/proc/self/status") -> int:
+    """A size of this process, or of the machine, as Linux counts it."""
+    lines = Path(file).read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
-def report_memory(is_large: bool) -> None:
-    """Prints memory of predictions and of training steps; nan where a process died."""
-    for what, names in (
-        ("predict", ["small", "512", *(["1000"] if is_large else [])]),
-        ("train", ["64"]),
-    ):
-        for name in names:
-            ours, package = (memory(who, what, name) for who in ("ours", "package"))
+def report_memory() -> None:
+    """Prints memory of predictions and of training steps."""
+    for what, name in (("predict", "small"), ("train", "64")):
+        (_, ours), (_, package) = (alone(who, what, name) for who in ("ours", "package"))
+        print(f"  memory, {what} {name}: {ours:.0f} MB, package {package:.0f} MB, 1/{package / ours:.2f}", flush=True)
+
+
+def report_large() -> None:
+    """Prints seconds and memory of large cells; the package is not asked for the largest."""
+    for name, peers in (("512", ("ours", "package")), ("1000", ("ours", "package")), ("4096", ("ours",))):
+        for who in peers:
+            seconds, megabytes = alone(who, "predict", name)
             print(
-                f"  memory, {what} {name}: {ours:.0f} MB, package {package:.0f} MB, 1/{package / ours:.2f}", flush=True
+                f"  {name} atoms, {who}: {seconds:.2f} s, {int(name) / seconds:.0f} atoms/s, {megabytes:.0f} MB",
+                flush=True,
             )
-    if is_large:
-        print(f"  memory, predict 4096: {memory('ours', 'predict', '4096'):.0f} MB", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
-    parser.add_argument("--large", action="store_true", help="512, 1,000 and 4,096 atoms as well: minutes and 30 GB")
+    parser.add_argument("--large", action="store_true", help="512, 1,000 and 4,096 atoms alone: minutes, all memory")
     parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
         measure(*arguments.measure)
         return
     print(machine_line())
+    if arguments.large:
+        report_large()
+        return
     model, package = load_model("chgnet"), Package()
     assert isinstance(model, Chgnet)
     before = torch.get_num_threads()
@@ -208,10 +222,10 @@ def main() -> None:
         for n_threads in arguments.threads:
             torch.set_num_threads(n_threads)
             print(f"{n_threads} threads, seconds of the clock:" if n_threads > 1 else "1 thread, processor seconds:")
-            report_speed(model, package, ["small", "64", *(["512", "1000", "4096"] if arguments.large else [])])
+            report_speed(model, package)
     finally:
         torch.set_num_threads(before)
-    report_memory(arguments.large)
+    report_memory()
 
 
 if __name__ == "__main__":
