@@ -6,13 +6,14 @@ runs from its sender i to its receiver j, and r_ij = x_j + S @ cell − x_i.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.device import moved
 from rhocast.elements import SYMBOLS
 from rhocast.errors import UnsupportedByModel
 from rhocast.structure import Structure
@@ -93,7 +94,7 @@ class Graph:
 
     def to(self, device: torch.device | str) -> "Graph":
         """The same graph on a device."""
-        return replace(self, **{one.name: getattr(self, one.name).to(device) for one in fields(self)})
+        return moved(self, device)
 
 
 def batched_graph(structures: Sequence[Structure], neighbours: Sequence[Neighbours], elements: Sequence[int]) -> Graph:

@@ -20,6 +20,7 @@ from torch import nn
 from models.catalog import load_model
 from models.checkpoint import Checkpoint
 from models.density.promolecule import Promolecule
+from models.device import resolved_device
 from models.interface import Potential
 from models.potential.fastchgnet.network import FastNetwork
 from models.uncertainty import GAUGE
@@ -54,14 +55,15 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder of trainings.")] = Path("trainings"),
     data: Annotated[Path, typer.Option(help="Folder of reference data.")] = DATA,
     threads: Annotated[int, typer.Option(help="Threads of each process.", min=1)] = 1,
+    device: Annotated[str, typer.Option(help="cpu or cuda; auto: a GPU if there is one.")] = "auto",
 ) -> None:
     """Trains the model of a configuration. Stop it and start it again, and it goes on."""
     torch.set_num_threads(threads)
     if architecture_of(file) == FASTCHGNET:
-        _train_potential(PotentialConfig.read(file), out, data)
+        _train_potential(PotentialConfig.read(file), out, data, resolved_device(device))
         return
     config = TrainingConfig.read(file)
-    task = task_of(config, data)
+    task = task_of(config, data, resolved_device(device))
     network = _trained(task, config, out)
     if _is_first():
         if config.schedule.n_finishing:
@@ -131,8 +133,8 @@ def floor(
         typer.echo(_row(set_name, floors))
 
 
-def _train_potential(config: PotentialConfig, out: Path, data: Path) -> None:
-    task = potential_task(config, data)
+def _train_potential(config: PotentialConfig, out: Path, data: Path, device: str) -> None:
+    task = potential_task(config, data, device=device)
     network = _trained(task, config, out)
     if _is_first():
         _write(checkpoint_of(cast(FastNetwork, network), config, task), out / config.name / "weights.safetensors")

@@ -21,20 +21,23 @@ POINTS_WATCHED = 4000
 what is learned between."""
 
 
-def density_task(config: TrainingConfig, data: Path = DATA, n_validation: int | None = None) -> DensityTask:
+def density_task(
+    config: TrainingConfig, data: Path = DATA, n_validation: int | None = None, device: str = "cpu"
+) -> DensityTask:
     """The densities that a configuration of orbitals learns, with a network of first weights.
 
     Args:
         config: Configuration.
         data: Folder of reference data.
         n_validation: Validation structures to look at after each epoch; all if None.
+        device: Where the network is, as torch names it.
 
     Raises:
         NoData: If data are not there, or not for all elements.
         BadConfig: If it is a configuration of another model.
     """
     seed, elements = config.schedule.seed, config.orbitals.trunk.elements
-    promolecule, network = Promolecule(), OrbitalNetwork(config.orbitals, seed)
+    promolecule, network = Promolecule(), OrbitalNetwork(config.orbitals, seed).to(device)
     start_alike(network.trunk, config.element_likeness, promolecule.table, seed)
     chosen = chosen_samples(samples(config.sets, "train", data), config.n_training, seed)
     refuse_untaught(chosen, elements)
@@ -46,19 +49,20 @@ def density_task(config: TrainingConfig, data: Path = DATA, n_validation: int | 
     )
 
 
-def deep_density_task(config: TrainingConfig, data: Path = DATA) -> DeepDensityTask:
+def deep_density_task(config: TrainingConfig, data: Path = DATA, device: str = "cpu") -> DeepDensityTask:
     """The densities that a configuration of Deep Density learns, with a fitted background and first weights.
 
     Args:
         config: Configuration.
         data: Folder of reference data.
+        device: Where the network is, as torch names it.
 
     Raises:
         NoData: If data are not there, or not for all elements.
         BadConfig: If it is a configuration of another model.
     """
     seed, model = config.schedule.seed, config.deep_density
-    free, network = Promolecule().table, deep_density_network(model, seed)
+    free, network = Promolecule().table, deep_density_network(model, seed).to(device)
     chosen = chosen_samples(samples(config.sets, "train", data), config.n_training, seed)
     refuse_untaught(chosen, model.elements)
     fit_background(network, chosen, free)
@@ -67,17 +71,20 @@ def deep_density_task(config: TrainingConfig, data: Path = DATA) -> DeepDensityT
     return DeepDensityTask(network, examples, held_out, config.n_points)
 
 
-def task_of(config: TrainingConfig, data: Path = DATA) -> DensityTask | DeepDensityTask:
+def task_of(config: TrainingConfig, data: Path = DATA, device: str = "cpu") -> DensityTask | DeepDensityTask:
     """What a configuration learns.
 
     Args:
         config: Configuration.
         data: Folder of reference data.
+        device: Where the network is, as torch names it.
 
     Raises:
         NoData: If data are not there, or not for all elements.
     """
-    return deep_density_task(config, data) if config.architecture == DEEP_DENSITY else density_task(config, data)
+    if config.architecture == DEEP_DENSITY:
+        return deep_density_task(config, data, device)
+    return density_task(config, data, device=device)
 
 
 def _watched(held_out: list[Sample], seed: int) -> list[Sample]:

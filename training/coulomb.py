@@ -16,6 +16,7 @@ from models.basis.gaussian import Orbitals
 from models.basis.harmonics import degrees, solid_harmonics
 from models.density.orbital.model import AtomProducts, Centres
 from models.density.promolecule import Promolecule
+from models.device import moved
 from rhocast.density.potential import COULOMB
 from training.dataset import Sample
 
@@ -75,15 +76,15 @@ def coulomb_error(waves: Waves, centres: Sequence[Centres], products: AtomProduc
         centres: The orbitals.
         products: Products of fields on atoms, if the model has them.
     """
+    if centres:
+        waves = moved(waves, centres[0].orbitals.exponents.device)
     added = torch.zeros_like(waves.missing)
     for one in centres:
-        device = one.orbitals.exponents.device
-        at = torch.from_numpy(one.positions).to(device)
-        added = added + electrons_in_waves(at, one.orbitals, waves.vectors.to(device)).cpu()
+        at = torch.from_numpy(one.positions).to(waves.vectors)
+        added = added + electrons_in_waves(at, one.orbitals, waves.vectors)
     if products:
-        device = products.products.exponents.device
-        at = torch.from_numpy(products.positions).to(device)
-        added = added + products.products.electrons_in_waves(at, products.pairs, waves.vectors.to(device)).cpu()
+        at = torch.from_numpy(products.positions).to(waves.vectors)
+        added = added + products.products.electrons_in_waves(at, products.pairs, waves.vectors)
     error = added - waves.missing
     return (waves.energies * (error.real.square() + error.imag.square())).sum()
 

@@ -85,11 +85,10 @@ class DeepDensityTask:
     def loss(self, indices: Sequence[int], rng: np.random.Generator) -> Tensor:
         """Mean NMAE of these examples, estimated at points drawn anew."""
         chosen = [self.examples[index] for index in indices]
-        losses = []
+        device, losses = self.network.background.device, []
         for example, added in zip(chosen, added_densities(self.network, chosen), strict=True):
-            points, missing, shares = example.drawn(self.n_points, rng)
-            values = added.at_points(points)
-            losses.append((shares.to(values.device) * (values - missing.to(values.device)).abs()).sum())
+            points, missing, shares = example.drawn(self.n_points, rng, device)
+            losses.append((shares * (added.at_points(points) - missing).abs()).sum())
         return torch.stack(losses).mean()
 
     def evaluate(self, network: nn.Module) -> Mapping[str, float]:

@@ -38,17 +38,19 @@ class PointExample:
     points: FloatArray
     missing: FloatArray
 
-    def drawn(self, n_points: int, rng: np.random.Generator) -> tuple[FloatArray, Tensor, Tensor]:
+    def drawn(self, n_points: int, rng: np.random.Generator, device: torch.device) -> tuple[FloatArray, Tensor, Tensor]:
         """Some of the points, what the floor lacks there, and the share of the error that each stands for.
 
         Args:
             n_points: How many; all, if there are no more.
             rng: Source of the choice.
+            device: Where the tensors are wanted.
         """
         n_there = len(self.points)
         chosen = rng.choice(n_there, min(n_points, n_there), replace=False)
         shares = self.sample.weights[chosen] * (n_there / len(chosen) / self.sample.n_electrons)
-        return self.points[chosen], torch.from_numpy(self.missing[chosen]), torch.from_numpy(shares)
+        missing = torch.from_numpy(self.missing[chosen])
+        return self.points[chosen], missing.to(device), torch.from_numpy(shares).to(device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,9 +96,9 @@ def batch_loss(
             (`training.coulomb.coulomb_error`), where an NMAE of 1 counts 1.
     """
     expansion = _expansion(network, examples)
-    losses = []
+    device, losses = expansion.graph.positions.device, []
     for index, example in enumerate(examples):
-        points, missing, shares = example.drawn(n_points, rng)
+        points, missing, shares = example.drawn(n_points, rng, device)
         centres, products = centres_of(expansion, index), products_of(expansion, index)
         loss = (shares * (_added(example, centres, products, points) - missing).abs()).sum()
         if coulomb_weight:
@@ -117,10 +119,8 @@ def _added(
     example: DensityExample, centres: Sequence[Centres], products: AtomProducts | None, points: FloatArray
 ) -> Tensor:
     """What the orbitals add to the promolecule at points in e/Å³, [n_points]."""
-    values = torch.zeros(len(points), dtype=torch.float64)
-    for one in [*centres, products] if products else centres:
-        values = values + one.decoder(example.sample.structure).at_points(points).cpu()
-    return values
+    there = [*centres, products] if products else centres
+    return torch.stack([one.decoder(example.sample.structure).at_points(points) for one in there]).sum(0)
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def error_of(network: OrbitalNetwork, example: DensityExample) -> DensityError:
     with torch.no_grad():
         expansion = _expansion(network, [example])
         centres, products = centres_of(expansion, 0), products_of(expansion, 0)
-        added = _added(example, centres, products, example.points).numpy()
+        added = _added(example, centres, products, example.points).cpu().numpy()
         predicted = (example.sample.density - example.missing) + added
         return DensityError(nmae(example.sample, predicted), float(coulomb_error(example.waves, centres, products)))
 

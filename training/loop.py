@@ -2,8 +2,9 @@
 
     torchrun --nproc-per-node 2 -m training train training/orbital-organics-small.toml
 
-Each process takes its share of every batch, the costliest examples first where costs differ, and gradients are
-averaged: n processes learn what one would from the same batches, up to rounding. The first process writes.
+A network learns where it is, on the CPU or a GPU; of several processes each has a GPU of its own. Each takes its share
+of every batch, the costliest examples first where costs differ, and gradients are averaged: n processes learn what one
+would from the same batches, up to rounding. The first process writes.
 """
 
 import csv
@@ -137,6 +138,7 @@ class Training:
 
     def __post_init__(self) -> None:
         schedule = self.schedule
+        self.device = next(self.task.network.parameters()).device
         self.rank = int(os.environ.get("RANK", "0"))
         self.n_processes = int(os.environ.get("WORLD_SIZE", "1"))
         self.n_steps_per_epoch = -(-self.task.n_examples // schedule.batch_size)
@@ -155,7 +157,7 @@ class Training:
             Diverged: If the loss is not finite; the state of the last epoch stays.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with _process_group(self.n_processes):
+        with _process_group(self.n_processes, self.device):
             self._resume()
             with self._watched() as step_done:
                 while self.epoch < self.schedule.n_epochs:
@@ -217,7 +219,7 @@ class Training:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=False)
-        loss = torch.zeros(())
+        loss = torch.zeros((), device=self.device)
         if mine:
             loss = self.task.loss(mine, rng) * (len(mine) / n_in_batch)
             loss.backward()
@@ -276,7 +278,7 @@ class Training:
         path = self.folder / STATE
         if not path.exists():
             return
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
         wanted = dict(self.config) | {"schedule": self.schedule.as_dict()}
         if state["config"] != wanted:
             differing = sorted(key for key in wanted if state["config"].get(key) != wanted[key])
@@ -291,12 +293,15 @@ class Training:
 
 
 @contextmanager
-def _process_group(n_processes: int) -> Generator[None]:
+def _process_group(n_processes: int, device: torch.device) -> Generator[None]:
     """The processes of `torchrun`, joined while the block runs; nothing for one process alone."""
     if n_processes == 1:
         yield
         return
-    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    if device.type == "cuda":
+        distributed.init_process_group("nccl", device_id=device)
+    else:
+        distributed.init_process_group("gloo")
     try:
         yield
     finally:

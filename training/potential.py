@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import huber_loss
 
+from models.device import moved
 from models.potential.chgnet.graph import bond_graph
 from models.potential.chgnet.rows import Owners, summed
 from models.potential.fastchgnet.heads import HeadInput
@@ -112,9 +113,9 @@ class TrunkAnswers:
     @classmethod
     def of(cls, network: FastNetwork, examples: Sequence[LabelledStructure]) -> "TrunkAnswers":
         """The answers for a batch."""
-        config = network.config.trunk
+        config, device = network.config.trunk, next(network.parameters()).device
         graph = bond_graph([one.structure for one in examples], config.cutoff, config.angle_cutoff)
-        energies, magmoms, there = network.trunk_answers(graph)
+        energies, magmoms, there = network.trunk_answers(graph.to(device))
         return cls(there, energies, magmoms)
 
     @classmethod
@@ -166,12 +167,12 @@ class PotentialTask:
         self._held_out_answers = self._once(self.held_out)
 
     def _once(self, examples: Sequence[LabelledStructure]) -> list[TrunkAnswers]:
-        """What a frozen trunk says of each; nothing of one that learns."""
+        """What a frozen trunk says of each, in main memory; nothing of one that learns."""
         if not self.is_trunk_frozen:
             return []
         with torch.no_grad():
             batches = (examples[first : first + AT_ONCE] for first in range(0, len(examples), AT_ONCE))
-            return [part for batch in batches for part in TrunkAnswers.of(self.network, batch).parts()]
+            return [part for batch in batches for part in moved(TrunkAnswers.of(self.network, batch), "cpu").parts()]
 
     @property
     def n_examples(self) -> int:
@@ -189,11 +190,7 @@ class PotentialTask:
             rng: Not needed: nothing is drawn.
         """
         chosen = [self.examples[index] for index in indices]
-        if self.is_trunk_frozen:
-            said = TrunkAnswers.joined([self._answers[index] for index in indices])
-        else:
-            said = TrunkAnswers.of(self.network, chosen)
-        errors = said.with_heads(self.network).errors(known_of(chosen))
+        errors = _errors(self.network, chosen, [self._answers[index] for index in indices if self.is_trunk_frozen])
         shares = {"energy": 1.0, "forces": 3 * self._mean_atoms, "stress": 9.0, "magmoms": self._mean_atoms}
         losses = [
             getattr(self.weights, name) / (share * len(chosen)) * _huber(errors[name]) for name, share in shares.items()
@@ -214,9 +211,23 @@ class PotentialTask:
             for first in range(0, len(self.held_out), AT_ONCE):
                 batch = self.held_out[first : first + AT_ONCE]
                 known = self._held_out_answers[first : first + AT_ONCE]
-                said = TrunkAnswers.joined(known) if known else TrunkAnswers.of(network, batch)
-                found.append(said.with_heads(network).errors(known_of(batch)))
+                found.append(_errors(network, batch, known))
         return {name: torch.cat([errors[name] for errors in found]) for name in found[0]}
+
+
+def _errors(
+    network: FastNetwork, examples: Sequence[LabelledStructure], of_trunk: Sequence[TrunkAnswers]
+) -> dict[str, Tensor]:
+    """Errors of a network on a batch, by the names of `LossWeights`.
+
+    Args:
+        network: The network.
+        examples: The batch.
+        of_trunk: What its trunk is known to say of each; nothing if it is to be asked.
+    """
+    device = next(network.parameters()).device
+    said = moved(TrunkAnswers.joined(of_trunk), device) if of_trunk else TrunkAnswers.of(network, examples)
+    return said.with_heads(network).errors(moved(known_of(examples), device))
 
 
 def _huber(errors: Tensor) -> Tensor:

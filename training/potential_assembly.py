@@ -20,13 +20,16 @@ TEACHER_FILE = Path("trainings/teacher.npz")
 """Where `python -m training teach` writes."""
 
 
-def potential_task(config: PotentialConfig, data: Path, teacher: Path = TEACHER_FILE) -> PotentialTask:
+def potential_task(
+    config: PotentialConfig, data: Path, teacher: Path = TEACHER_FILE, device: str = "cpu"
+) -> PotentialTask:
     """What a configuration of direct heads learns.
 
     Args:
         config: Configuration.
         data: Folder of reference data.
         teacher: File of a teacher's labels.
+        device: Where the network is, as torch names it.
 
     Raises:
         NoData: If the labels are not there.
@@ -35,7 +38,7 @@ def potential_task(config: PotentialConfig, data: Path, teacher: Path = TEACHER_
     seed = config.schedule.seed
     examples = chosen_samples(labelled(config, "train", data, teacher), config.n_training, seed)
     held_out = chosen_samples(labelled(config, "validation", data, teacher), config.n_watched, seed)
-    return PotentialTask(first_network(config), examples, held_out, config.weights, config.is_trunk_frozen)
+    return PotentialTask(first_network(config).to(device), examples, held_out, config.weights, config.is_trunk_frozen)
 
 
 def labelled(config: PotentialConfig, split: str, data: Path, teacher: Path = TEACHER_FILE) -> list[LabelledStructure]:

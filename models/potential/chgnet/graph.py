@@ -9,13 +9,14 @@ them. A cell smaller than the cutoff has many bonds between the same two atoms, 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.device import moved
 from models.graph import IntArray
 from models.neighbours import pairs_of
 from rhocast.structure import Structure
@@ -95,8 +96,7 @@ class BondGraph:
 
     def to(self, device: torch.device | str) -> "BondGraph":
         """The same graph on a device."""
-        tensors = {one.name: value for one in fields(self) if isinstance(value := getattr(self, one.name), Tensor)}
-        return replace(self, **{name: tensor.to(device) for name, tensor in tensors.items()})
+        return moved(self, device)
 
 
 def bond_graph(structures: Sequence[Structure], cutoff: float, angle_cutoff: float) -> BondGraph:
