@@ -10,20 +10,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.checkpoint import Checkpoint
 from models.decoder.frame import Frame
 from models.decoder.pairs import PointPairs, pairs_at_points, pairs_on_plane
 from models.density.deep_density.background import background_atoms
 from models.density.deep_density.config import DeepDensityConfig
 from models.density.deep_density.network import DeepDensityNetwork, Probes, Surroundings, deep_density_network
-from models.density.promolecule import RECOMMENDED_SPACING, AtomTable, Promolecule, PromoleculeField
+from models.density.learned import Domain, learned_info, read_learned
+from models.density.promolecule import AtomTable, Promolecule, PromoleculeField
 from models.graph import Graph, batched_graph
 from models.interface import ExpectedError, FloatArray, GridShape, OutOfMemory
 from models.neighbours import neighbours_of
-from models.uncertainty import GAUGE, AtomTraits, Gauge, crowding_of
-from rhocast.elements import SYMBOLS
-from rhocast.errors import PredictionFailed, UnusableWeights
-from rhocast.model_info import Cost, ModelInfo, Property
+from models.uncertainty import AtomTraits, Gauge, crowding_of
+from rhocast.errors import PredictionFailed
+from rhocast.model_info import Cost, ModelInfo
 from rhocast.structure import Structure
 
 QUADRATURE_SPACING = 0.25
@@ -289,8 +288,14 @@ class DeepDensity:
         promolecule = Promolecule()
         self._free = promolecule.table
         self._atoms = background_atoms(network, self._free)
-        info = _info(network, promolecule.info, about, weights_sha256)
-        self._info = replace(info, no_uncertainty_because=None) if gauge else info
+        domain = Domain(
+            elements=network.config.elements,
+            cutoff=network.config.environment.cutoff,
+            max_points=30_000_000,
+            cost=Cost(per_structure=10.0, per_edge=0.02, per_point=0.012),
+            by_name_only=True,
+        )
+        self._info = learned_info(domain, promolecule.info, about, weights_sha256, gauge)
 
     @classmethod
     def read(cls, file: Path, sha256: str, device: str = "cpu") -> "DeepDensity":
@@ -299,13 +304,8 @@ class DeepDensity:
         Raises:
             UnusableWeights: If the file is missing, has another hash, or holds something else.
         """
-        checkpoint = Checkpoint.read(file, sha256)
-        try:
-            network = deep_density_network(DeepDensityConfig.from_dict(checkpoint.config["model"]))
-            network.load_state_dict(checkpoint.outside(GAUGE))
-            return cls(network.to(device), checkpoint.config["about"], sha256, Gauge.of_checkpoint(checkpoint))
-        except (KeyError, ValueError, RuntimeError) as error:
-            raise UnusableWeights(f"found {file.name} that is no Deep Density model: {error}") from error
+        network, about, gauge = read_learned(file, sha256, _empty, "Deep Density")
+        return cls(network.to(device), about, sha256, gauge)
 
     @property
     def info(self) -> ModelInfo:
@@ -336,25 +336,5 @@ class DeepDensity:
         return self.gauge.expected_errors(batch.traits(self._free), batch.graph.structure_of_atom.cpu(), n_electrons)
 
 
-def _info(network: DeepDensityNetwork, floor: ModelInfo, about: Mapping[str, Any], weights_sha256: str) -> ModelInfo:
-    elements = tuple(SYMBOLS[number] for number in network.config.elements)
-    return ModelInfo(
-        name=about["name"],
-        provides=(Property.DENSITY,),
-        description=about["description"],
-        elements=elements,
-        cutoff=network.config.environment.cutoff,
-        weights_sha256=weights_sha256,
-        level_of_theory=about["level_of_theory"],
-        licence="CC-BY-4.0",
-        density_kind=floor.density_kind,
-        valence_electrons={symbol: floor.valence_electrons[symbol] for symbol in elements},
-        recommended_spacing=RECOMMENDED_SPACING,
-        domains=tuple(about["domains"]),
-        by_name_only=True,
-        no_uncertainty_because="it is not calibrated yet; its card has errors on held-out structures",
-        max_atoms=2_000,
-        max_points=30_000_000,
-        cost=Cost(per_structure=10.0, per_edge=0.02, per_point=0.012),
-        labels={"cost_unit": "millisecond on one CPU core"},
-    )
+def _empty(config: Mapping[str, Any]) -> DeepDensityNetwork:
+    return deep_density_network(DeepDensityConfig.from_dict(config))

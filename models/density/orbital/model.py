@@ -11,22 +11,20 @@ from numpy.typing import NDArray
 
 from models.basis.gaussian import Orbitals
 from models.basis.products import OrbitalProducts, Pairs
-from models.checkpoint import Checkpoint
 from models.decoder.choice import OrbitalDecoder, real_space_decoder
 from models.decoder.product import ProductDecoder
+from models.density.learned import Domain, learned_info, read_learned
 from models.density.orbital.config import OrbitalConfig
 from models.density.orbital.network import Expansion, OrbitalNetwork, overlap_graph
-from models.density.promolecule import RECOMMENDED_SPACING, Promolecule, PromoleculeField
+from models.density.promolecule import Promolecule, PromoleculeField
 from models.graph import batched_graph
 from models.interface import DensityField, ExpandedField, ExpectedError, FloatArray, GridShape, OutOfMemory
 from models.neighbours import neighbours_of
-from models.uncertainty import GAUGE, SMALLEST_AMPLITUDE, AtomTraits, Gauge, crowding_of
+from models.uncertainty import SMALLEST_AMPLITUDE, AtomTraits, Gauge, crowding_of
 from rhocast.density.expansion import DensityExpansion
 from rhocast.density.gaussian_products import GaussianProducts
 from rhocast.density.gaussians import Gaussians
-from rhocast.elements import SYMBOLS
-from rhocast.errors import UnusableWeights
-from rhocast.model_info import Cost, ModelInfo, Property
+from rhocast.model_info import Cost, ModelInfo
 from rhocast.structure import Structure
 
 IntArray = NDArray[np.int64]
@@ -252,8 +250,13 @@ class OrbitalDensity:
         self.network = network.eval().requires_grad_(False)
         self.gauge = gauge
         self._promolecule = Promolecule()
-        info = _info(network, self._promolecule.info, about, weights_sha256)
-        self._info = replace(info, no_uncertainty_because=None) if gauge else info
+        domain = Domain(
+            elements=network.config.trunk.elements,
+            cutoff=network.config.trunk.cutoff,
+            max_points=100_000_000,
+            cost=Cost(per_structure=8.0, per_edge=0.02, per_point=2e-4),
+        )
+        self._info = learned_info(domain, self._promolecule.info, about, weights_sha256, gauge)
 
     @classmethod
     def read(cls, file: Path, sha256: str, device: str = "cpu") -> "OrbitalDensity":
@@ -262,13 +265,8 @@ class OrbitalDensity:
         Raises:
             UnusableWeights: If the file is missing, has another hash, or holds something else.
         """
-        checkpoint = Checkpoint.read(file, sha256)
-        try:
-            network = OrbitalNetwork(OrbitalConfig.from_dict(checkpoint.config["model"]))
-            network.load_state_dict(checkpoint.outside(GAUGE))
-            return cls(network.to(device), checkpoint.config["about"], sha256, Gauge.of_checkpoint(checkpoint))
-        except (KeyError, ValueError, RuntimeError) as error:
-            raise UnusableWeights(f"found {file.name} that is no orbital model: {error}") from error
+        network, about, gauge = read_learned(file, sha256, _empty, "orbital")
+        return cls(network.to(device), about, sha256, gauge)
 
     @property
     def info(self) -> ModelInfo:
@@ -289,24 +287,5 @@ class OrbitalDensity:
             raise OutOfMemory(str(error)) from error
 
 
-def _info(network: OrbitalNetwork, floor: ModelInfo, about: Mapping[str, Any], weights_sha256: str) -> ModelInfo:
-    elements = tuple(SYMBOLS[number] for number in network.config.trunk.elements)
-    return ModelInfo(
-        name=about["name"],
-        provides=(Property.DENSITY,),
-        description=about["description"],
-        elements=elements,
-        cutoff=network.config.trunk.cutoff,
-        weights_sha256=weights_sha256,
-        level_of_theory=about["level_of_theory"],
-        licence="CC-BY-4.0",
-        density_kind=floor.density_kind,
-        valence_electrons={symbol: floor.valence_electrons[symbol] for symbol in elements},
-        recommended_spacing=RECOMMENDED_SPACING,
-        domains=tuple(about["domains"]),
-        no_uncertainty_because="it is not calibrated yet; its card has errors on held-out structures",
-        max_atoms=2_000,
-        max_points=100_000_000,
-        cost=Cost(per_structure=8.0, per_edge=0.02, per_point=2e-4),
-        labels={"cost_unit": "millisecond on one CPU core"},
-    )
+def _empty(config: Mapping[str, Any]) -> OrbitalNetwork:
+    return OrbitalNetwork(OrbitalConfig.from_dict(config))
