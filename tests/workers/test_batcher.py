@@ -93,14 +93,14 @@ def test_interactive_tickets_overtake_bulk_ones(recorder: Recorder, make_batcher
 
 def test_an_idle_device_starts_at_once(make_batcher) -> None:
     recorder = Recorder()
-    batcher = make_batcher(recorder.run, wait_seconds=5.0)
+    batcher = make_batcher(recorder.run, wait_seconds=60.0)
     start = time.monotonic()
     batcher.handle(ticket("k", "m"))
-    assert time.monotonic() - start < 2.0
+    assert time.monotonic() - start < 30
 
 
 def test_a_busy_device_gathers_what_arrives_in_a_moment(recorder: Recorder, make_batcher) -> None:
-    batcher = make_batcher(recorder.run, wait_seconds=0.3)
+    batcher = make_batcher(recorder.run, wait_seconds=1.0)
     recorder.gate.clear()
     with ThreadPoolExecutor(3) as pool:
         first = pool.submit(batcher.handle, ticket("k0", "m0"))
