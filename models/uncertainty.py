@@ -140,6 +140,7 @@ class Calibration:
         factor: What is not exceeded over what is expected; None if too few structures were held out to say.
         coverage: Share of structures whose error is meant to be below the bound.
         n_structures: Structures that it was calibrated on.
+        n_crossed: How many of them the model has learned from; networks that have not said how they err there.
     """
 
     slope: float
@@ -147,6 +148,7 @@ class Calibration:
     factor: float | None
     coverage: float
     n_structures: int
+    n_crossed: int = 0
 
 
 @dataclass(frozen=True, eq=False)

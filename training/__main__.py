@@ -26,8 +26,9 @@ from models.potential.fastchgnet.network import FastNetwork
 from models.uncertainty import GAUGE
 from models.weights import sha256_of
 from training.assembly import chosen_samples, task_of
-from training.calibration import calibrated
+from training.calibration import Network, Seen, calibrated
 from training.config import FASTCHGNET, TrainingConfig, architecture_of
+from training.crossing import crossed
 from training.dataset import DATA, samples
 from training.deep_density import DeepDensityTask
 from training.density import DensityTask
@@ -43,6 +44,8 @@ from training.teacher import crystal_questions, mixture_questions, reference_que
 
 AnyTask = DensityTask | DeepDensityTask | PotentialTask
 
+TRAININGS = Path("trainings")
+
 TAUGHT_SETS = ["crystals", "aluminium"]
 """Reference structures that a teacher labels beside the seeded crystals."""
 
@@ -52,7 +55,7 @@ application = typer.Typer(help="Trains models, and says what bases of densities 
 @application.command()
 def train(
     file: Annotated[Path, typer.Argument(help="Configuration.", exists=True)],
-    out: Annotated[Path, typer.Option(help="Folder of trainings.")] = Path("trainings"),
+    out: Annotated[Path, typer.Option(help="Folder of trainings.")] = TRAININGS,
     data: Annotated[Path, typer.Option(help="Folder of reference data.")] = DATA,
     threads: Annotated[int, typer.Option(help="Threads of each process.", min=1)] = 1,
     device: Annotated[str, typer.Option(help="cpu or cuda; auto: a GPU if there is one.")] = "auto",
@@ -62,15 +65,13 @@ def train(
     if architecture_of(file) == FASTCHGNET:
         _train_potential(PotentialConfig.read(file), out, data, resolved_device(device))
         return
-    config = TrainingConfig.read(file)
-    task = task_of(config, data, resolved_device(device))
-    network = _trained(task, config, out)
+    config, device = TrainingConfig.read(file), resolved_device(device)
+    network = _learned(task_of(config, data, device), config, out)
+    seen = _crossed(config, out, data, device)
     if _is_first():
-        if config.schedule.n_finishing:
-            network = finished(replace(task, network=network), config.schedule, _report)
         weights = out / config.name / "weights.safetensors"
         checkpoint = Checkpoint({"model": config.model.as_dict(), "about": config.about}, network.state_dict())
-        _write(calibrated(checkpoint, config, data), weights)
+        _write(calibrated(checkpoint, config, data, seen), weights)
 
 
 @application.command()
@@ -100,13 +101,17 @@ def teach(  # noqa: PLR0913  (one option for each thing that can be chosen)
 def calibrate(
     file: Annotated[Path, typer.Argument(help="Configuration that they were trained with.", exists=True)],
     weights: Annotated[Path, typer.Argument(help="File of weights; it is replaced.", exists=True)],
+    out: Annotated[Path, typer.Option(help="Folder of trainings, for networks that leave a part out.")] = TRAININGS,
     data: Annotated[Path, typer.Option(help="Folder of reference data.")] = DATA,
     threads: Annotated[int, typer.Option(help="Threads.", min=1)] = 1,
+    device: Annotated[str, typer.Option(help="cpu or cuda; auto: a GPU if there is one.")] = "auto",
 ) -> None:
     """Makes trained weights say how far their densities are expected to be from the reference; nothing else changes."""
     torch.set_num_threads(threads)
-    checkpoint = Checkpoint.read(weights, sha256_of(weights))
-    _write(calibrated(checkpoint, TrainingConfig.read(file), data), weights)
+    config, checkpoint = TrainingConfig.read(file), Checkpoint.read(weights, sha256_of(weights))
+    seen = _crossed(config, out, data, resolved_device(device))
+    if _is_first():
+        _write(calibrated(checkpoint, config, data, seen), weights)
 
 
 @application.command()
@@ -140,9 +145,27 @@ def _train_potential(config: PotentialConfig, out: Path, data: Path, device: str
         _write(checkpoint_of(cast(FastNetwork, network), config, task), out / config.name / "weights.safetensors")
 
 
+def _learned(task: DensityTask | DeepDensityTask, config: TrainingConfig, out: Path) -> Network:
+    """The network after all epochs, and after what finishes them."""
+    network = _trained(task, config, out)
+    if config.schedule.n_finishing and _is_first():
+        network = finished(replace(task, network=network), config.schedule, _report)
+    return cast(Network, network)
+
+
+def _crossed(config: TrainingConfig, out: Path, data: Path, device: str) -> list[Seen]:
+    """What networks that have not learned from a part of the data each say of it."""
+
+    def learn(task: DensityTask | DeepDensityTask, part: str) -> Network:
+        return _learned(task, replace(config, name=f"{config.name}-{part}"), out)
+
+    return list(crossed(config, learn, data, device))
+
+
 def _trained(task: AnyTask, config: TrainingConfig | PotentialConfig, out: Path) -> nn.Module:
     """The network after all epochs; what is learned, and from what, is said first."""
-    training = Training(task, config.schedule, out / config.name, config.as_dict(), _report)
+    decides = replace(config, n_crossed=0) if isinstance(config, TrainingConfig) else config
+    training = Training(task, config.schedule, out / config.name, decides.as_dict(), _report)
     if _is_first():
         n_weights = sum(parameter.numel() for parameter in task.network.parameters())
         typer.echo(f"{config.name}: {n_weights} weights, {task.n_examples} structures, {task.n_held_out} held out")

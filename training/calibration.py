@@ -3,6 +3,10 @@ r"""Calibration: what makes a model say how far its densities are expected to be
 The mixture of `models.uncertainty` is fitted on the atoms that a network has learned from; how errors follow from it,
 on structures that were held out. An atom's error is its Hirshfeld share, e_i = ∫ w_i |Δρ|, with w_i the part of the
 free atom in the promolecule: the shares of a structure add up to its error.
+
+Where structures are few and their elements many, those held out do not tell how errors of each element follow. So
+networks may be trained that have not learned from a part of the training split each, and say how they err there
+(`training.crossing`): each sees that part by a mixture of its own, and u means to all the same.
 """
 
 import warnings
@@ -206,8 +210,8 @@ def _strangest(learned: Learned, traits: AtomTraits, likelihoods: Tensor) -> Wor
 
 
 @dataclass(frozen=True, eq=False)
-class _Seen:
-    """A case as something learned sees it: what does not change with the calibration.
+class Seen:
+    """A case as something learned sees it that has not learned from it: what does not change with the calibration.
 
     Attributes:
         case: The case.
@@ -220,7 +224,7 @@ class _Seen:
     worst: Worst
 
     @classmethod
-    def of(cls, learned: Learned, case: Case) -> "_Seen":
+    def of(cls, learned: Learned, case: Case) -> "Seen":
         likelihoods = learned.mixture.negative_log_likelihoods(case.traits.features)
         return cls(case, likelihoods, _strangest(learned, case.traits, likelihoods))
 
@@ -229,28 +233,69 @@ class _Seen:
         return float(gauge.electrons(self.case.traits, self.likelihoods).sum()) / self.case.n_electrons
 
 
-def fit_gauge(learned: Learned, cases: Sequence[Case], left_out: Sequence[Worst] = ()) -> Gauge:
+def fit_gauge(
+    learned: Learned, cases: Sequence[Case], left_out: Sequence[Worst] = (), crossed: Sequence[Seen] = ()
+) -> Gauge:
     """The gauge: ln e by least squares, and its bound from what every group shows when it is left out.
 
     Args:
         learned: Surroundings that the network has learned from.
         cases: Held-out structures.
         left_out: How strange structures learned from are to the others (`strangest_left_out`).
+        crossed: Structures learned from, as networks see them that have not (`training.crossing`). Those that are
+            unfamiliar then are no witnesses, nor do they say what is: an element whose other structures are left out as
+            well is stranger there than it is to the network itself.
     """
-    seen = [_Seen.of(learned, case) for case in cases]
-    gauge = _without_bound(learned, seen, left_out)
-    factor = conformal_quantile(_held_out_ratios(learned, seen, left_out), COVERAGE)
+    known = _Known(learned, [Seen.of(learned, case) for case in cases], left_out, crossed)
+    gauge = known.gauge()
+    factor = conformal_quantile(known.held_out_ratios(gauge), COVERAGE)
     return replace(gauge, calibration=replace(gauge.calibration, factor=factor))
 
 
-def _held_out_ratios(learned: Learned, seen: Sequence[_Seen], left_out: Sequence[Worst]) -> list[float]:
-    """NMAE of each structure over what the others say of it, its own group left out; empty if there is one group."""
-    groups = sorted({one.case.group for one in seen})
-    ratios: list[float] = []
-    for group in groups if len(groups) > 1 else []:
-        gauge = _without_bound(learned, [one for one in seen if one.case.group != group], left_out)
-        ratios += [one.case.nmae / one.expected_nmae(gauge) for one in seen if one.case.group == group]
-    return ratios
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """All that a gauge follows from; names as of `fit_gauge`."""
+
+    learned: Learned
+    held_out: Sequence[Seen]
+    left_out: Sequence[Worst]
+    crossed: Sequence[Seen]
+
+    def gauge(self) -> Gauge:
+        """The gauge without its bound."""
+        worst = [*self.left_out, *(one.worst for one in self.held_out)]
+        familiar, *margins = (_rarely_exceeded(some) for some in zip(*worst, strict=True))
+        crossed = _familiar(self.crossed, (familiar, *margins))
+        seen = [*self.held_out, *crossed]
+        slope, offsets = _relation(seen, familiar, len(self.learned.lowest))
+        calibration = Calibration(slope, familiar, None, COVERAGE, len(seen), len(crossed))
+        tensors = torch.from_numpy(offsets), torch.tensor(margins, dtype=torch.float64)
+        gauge = Gauge(self.learned, *tensors, calibration)
+        # Logarithms give a typical error; the expected one is the mean's.
+        missing = sum(one.case.nmae for one in seen) / sum(one.expected_nmae(gauge) for one in seen)
+        return replace(gauge, offsets=gauge.offsets + np.log(missing))
+
+    def held_out_ratios(self, whole: Gauge) -> list[float]:
+        """NMAE of each structure over what the others say of it, its own group left out; empty if there is one group.
+
+        Args:
+            whole: The gauge of all.
+        """
+        bounds = (whole.calibration.familiar, *whole.margins.tolist())
+        seen = [*self.held_out, *_familiar(self.crossed, bounds)]
+        groups = {one.case.group for one in self.held_out}
+        ratios: list[float] = []
+        for group in sorted({one.case.group for one in seen}):
+            if groups == {group}:
+                continue
+            others = ([one for one in some if one.case.group != group] for some in (self.held_out, self.crossed))
+            gauge = _Known(self.learned, next(others), self.left_out, next(others)).gauge()
+            ratios += [one.case.nmae / one.expected_nmae(gauge) for one in seen if one.case.group == group]
+        return ratios
+
+
+def _familiar(seen: Sequence[Seen], bounds: Worst) -> list[Seen]:
+    return [one for one in seen if all(worst <= bound for worst, bound in zip(one.worst, bounds, strict=True))]
 
 
 def conformal_quantile(scores: Sequence[float], coverage: float) -> float | None:
@@ -266,24 +311,13 @@ def conformal_quantile(scores: Sequence[float], coverage: float) -> float | None
     return sorted(scores)[place - 1] if place <= len(scores) else None
 
 
-def _without_bound(learned: Learned, seen: Sequence[_Seen], left_out: Sequence[Worst]) -> Gauge:
-    worst = [*left_out, *(one.worst for one in seen)]
-    familiar, *margins = (_rarely_exceeded(some) for some in zip(*worst, strict=True))
-    slope, offsets = _relation(seen, familiar, len(learned.lowest))
-    calibration = Calibration(slope, familiar, None, COVERAGE, len(seen))
-    gauge = Gauge(learned, torch.from_numpy(offsets), torch.tensor(margins, dtype=torch.float64), calibration)
-    # Logarithms give a typical error; the expected one is the mean's.
-    missing = sum(one.case.nmae for one in seen) / sum(one.expected_nmae(gauge) for one in seen)
-    return replace(gauge, offsets=gauge.offsets + np.log(missing))
-
-
 def _rarely_exceeded(worst: Sequence[float]) -> float:
     """What the worst atom of a familiar structure does not exceed; the largest, if structures are few."""
     found = conformal_quantile(worst, FAMILIAR)
     return max(worst) if found is None else found
 
 
-def _relation(seen: Sequence[_Seen], familiar: float, n_species: int) -> tuple[float, FloatArray]:
+def _relation(seen: Sequence[Seen], familiar: float, n_species: int) -> tuple[float, FloatArray]:
     """s, and a of each element: its own as far as it has atoms, else the common one."""
     likelihoods = np.concatenate([one.likelihoods.numpy() for one in seen]).clip(max=familiar)
     amplitudes = np.concatenate([one.case.traits.amplitudes.numpy() for one in seen])
@@ -299,13 +333,31 @@ def _relation(seen: Sequence[_Seen], familiar: float, n_species: int) -> tuple[f
     return slope, left.mean() + sums / (n_atoms + ATOMS_OF_AN_OFFSET)
 
 
-def calibrated(checkpoint: Checkpoint, config: TrainingConfig, data: Path = DATA) -> Checkpoint:
+def seen_left_out(network: Network, learned_samples: Sequence[Sample], left_out: Sequence[Sample]) -> list[Seen]:
+    """What a network says of structures that it has not learned from; without those of elements that it never met.
+
+    Args:
+        network: The network.
+        learned_samples: What it has learned from.
+        left_out: The structures.
+    """
+    traits, groups = traits_of_samples(network, learned_samples), [sample.group for sample in learned_samples]
+    learned = learned_from(traits, groups, len(_elements(network)))
+    taught = {number for sample in learned_samples for number in sample.structure.numbers.tolist()}
+    there = covered(left_out, sorted(taught))
+    return [Seen.of(learned, case) for case in cases_of(network, there)]
+
+
+def calibrated(
+    checkpoint: Checkpoint, config: TrainingConfig, data: Path = DATA, crossed: Sequence[Seen] = ()
+) -> Checkpoint:
     """The same weights with a gauge of their own: mixture from the training split, errors from the validation split.
 
     Args:
         checkpoint: Weights of a density model, with a gauge or without.
         config: What they were trained with.
         data: Folder of reference data.
+        crossed: Structures of the training split, as networks see them that have not learned from them.
 
     Raises:
         NoData: If there is no structure to learn or to calibrate from.
@@ -321,7 +373,7 @@ def calibrated(checkpoint: Checkpoint, config: TrainingConfig, data: Path = DATA
     learned = learned_from(traits, groups, len(elements))
     few = len(held_out) < FEWEST_HELD_OUT
     left_out = strangest_left_out(traits, groups, len(elements)) if few else []
-    gauge = fit_gauge(learned, cases_of(network, held_out), left_out)
+    gauge = fit_gauge(learned, cases_of(network, held_out), left_out, crossed)
     tensors = {f"{GAUGE}.{name}": tensor for name, tensor in gauge.tensors().items()}
     return Checkpoint({**checkpoint.config, GAUGE: asdict(gauge.calibration)}, weights | tensors)
 

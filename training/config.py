@@ -66,6 +66,8 @@ class TrainingConfig:
         architecture: Kind of the model, "orbital" or "deep-density".
         element_likeness: How far elements start alike if their free atoms are, from 0 to 1 (`training.elements`).
         element_noise: By how much elements are blurred in each step.
+        n_crossed: Parts of the training split of which each is left out once, so that what is expected of errors is
+            learned there too (`training.crossing`); none if 0. It changes no weight.
 
     Raises:
         ValueError: If one of the last makes no sense, or is given for a model that is not learned so.
@@ -82,8 +84,11 @@ class TrainingConfig:
     architecture: str = ORBITAL
     element_likeness: float = 0.0
     element_noise: float = 0.0
+    n_crossed: int = 0
 
     def __post_init__(self) -> None:
+        if self.n_crossed < 0 or self.n_crossed == 1:
+            raise ValueError(f"found n_crossed {self.n_crossed}; expected 0, or 2 parts and more")
         for name in OF_ORBITALS:
             value = getattr(self, name)
             if value < 0:
@@ -142,6 +147,7 @@ class TrainingConfig:
             model=MODELS[architecture](table["model"]),
             schedule=Schedule(**table["schedule"]),
             architecture=architecture,
+            n_crossed=table.get("n_crossed", 0),
             **{name: table.get(name, 0.0) for name in OF_ORBITALS},
         )
 
@@ -149,6 +155,7 @@ class TrainingConfig:
         """Tables of numbers, strings and lists."""
         # What was not there once is left out where it says nothing, so that trainings from before go on.
         later: dict[str, Any] = {name: getattr(self, name) for name in OF_ORBITALS if getattr(self, name)}
+        later |= {"n_crossed": self.n_crossed} if self.n_crossed else {}
         later |= {} if self.architecture == ORBITAL else {"architecture": self.architecture}
         return later | {
             "name": self.name,

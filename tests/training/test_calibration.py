@@ -18,6 +18,7 @@ from tests.training.analytic_samples import grid_points, sample_of
 from training.calibration import (
     COVERAGE,
     Case,
+    Seen,
     conformal_quantile,
     fit_gauge,
     fit_mixture,
@@ -256,3 +257,46 @@ def test_an_element_without_a_held_out_atom_has_the_common_offset():
     ]
     gauge = fit_gauge(learned, known)
     assert float(gauge.offsets[1]) == pytest.approx(float(gauge.offsets[0]), abs=0.01)
+
+
+def crossed(n: int, seed: int, **chosen) -> list[Seen]:
+    """Structures as seen by something that has learned from others like the rest."""
+    rng = np.random.default_rng(seed)
+    other = learned_from([traits(rng, 20) for _ in range(30)], [str(index) for index in range(30)], 2)
+    return [
+        Seen.of(other, replace(one, group=f"crossed {index}"))
+        for index, one in enumerate(cases(other, n, seed=seed + 1, **chosen))
+    ]
+
+
+def test_networks_that_left_structures_out_tell_what_few_held_out_ones_do_not():
+    learned = surroundings()
+    few = cases(learned, 2, noise=0.8)
+    left_out = strangest_left_out([one.traits for one in cases(learned, 40)], [*map(str, range(40))], 2)
+    gauge = fit_gauge(learned, few, left_out, crossed(200, seed=9, noise=0.05))
+    assert gauge.calibration.slope == pytest.approx(SLOPE, abs=0.04)
+    assert float(gauge.offsets[1] - gauge.offsets[0]) == pytest.approx(1.0, abs=0.1)
+    assert 180 < gauge.calibration.n_structures <= 202
+    assert fit_gauge(learned, few, left_out).calibration.factor is None
+    assert gauge.calibration.factor < 1.5
+
+
+def test_what_was_strange_where_it_was_left_out_is_no_witness_and_makes_nothing_familiar():
+    learned = surroundings()
+    known, apart = cases(learned, 20), crossed(30, seed=9)
+    strange = [replace(one, worst=(one.worst[0] + 50, *one.worst[1:])) for one in apart]
+    alone, together = fit_gauge(learned, known), fit_gauge(learned, known, crossed=strange)
+    assert alone.calibration == together.calibration
+    assert torch.equal(alone.offsets, together.offsets)
+    assert fit_gauge(learned, known, crossed=apart).calibration.familiar == alone.calibration.familiar
+
+
+def test_a_group_that_is_both_held_out_and_left_out_is_left_out_of_both():
+    """A copy under another name would vouch for the structure."""
+    learned = surroundings()
+    first, *others = cases(learned, 10)
+    known = [replace(first, errors=10 * first.errors), *others]
+    same = [Seen.of(learned, one) for one in known]
+    renamed = [replace(one, case=replace(one.case, group=f"copy of {one.case.group}")) for one in same]
+    factors = [fit_gauge(learned, known, crossed=some).calibration.factor for some in (same, renamed)]
+    assert factors[0] > 1.2 * factors[1]
