@@ -115,7 +115,7 @@ def _draw_elements(axes: Axes, columns: dict[str, Column]) -> None:
         there = [place for place, number in enumerate(numbers) if column.elements[number]]
         counts = [column.elements[numbers[place]] for place in there]
         axes.plot(there, counts, "o", color=_colour(name), markersize=4, label=name)
-    axes.set_xticks(range(len(numbers)), [SYMBOLS[number] for number in numbers], fontsize=6)
+    axes.set_xticks(range(len(numbers)), [SYMBOLS[number] for number in numbers], fontsize=5)
     axes.set_yscale("log")
     axes.margins(x=0.01)
     axes.set_xlabel("element")

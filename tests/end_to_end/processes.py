@@ -112,6 +112,17 @@ class Stack:
         return sum(task[b"status"] == status.encode() for task in self.tasks())
 
 
+def start_again(child: Child) -> None:
+    """Starts a process that was killed; its supervisor waits a moment before."""
+
+    def runs() -> bool:
+        child.keep_alive()
+        return child.process is not None
+
+    child.keep_alive()
+    wait_until(runs, 30, "it is started again")
+
+
 def hydrogen(index: int, n_helium: int = 0) -> dict[str, Any]:
     """A cell of hydrogen, another one for each index; helium makes the slow model misbehave."""
     helium = [[2.0 * k + 1.0, 5.0, 5.0] for k in range(n_helium)]

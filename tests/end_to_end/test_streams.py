@@ -8,10 +8,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from app.supervisor import Child
 from rhocast import AsyncClient, Client, Structure
 from rhocast.retrying import RetryPolicy
-from tests.end_to_end.processes import Stack, hydrogen, wait_until
+from tests.end_to_end.processes import Stack, hydrogen, start_again, wait_until
 
 PATIENT = RetryPolicy(attempts=60, longest_pause=1.0)
 
@@ -57,15 +56,6 @@ def test_a_density_of_many_planes_says_how_far_it_is(make_stack) -> None:
     assert len(told) >= 3
     assert [state.status for state in states if state.progress is not None] == ["running"] * len(told)
     assert states[-1].status == "succeeded"
-
-
-def start_again(child: Child) -> None:
-    def runs() -> bool:
-        child.keep_alive()
-        return child.process is not None
-
-    child.keep_alive()
-    wait_until(runs, 30, "it is started again")
 
 
 def answers(stack: Stack) -> bool:
