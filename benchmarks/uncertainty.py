@@ -12,7 +12,8 @@ from benchmarks.machine import machine_line
 from models.density.orbital.model import OrbitalDensity
 from models.interface import ExpectedError
 from models.uncertainty import Gauge
-from training.calibration import Case, cases_of, fit_gauge
+from training.calibration import fit_gauge
+from training.cases import Case, cases_of
 from training.dataset import DATA, covered
 
 FEWEST = 5

@@ -26,7 +26,8 @@ from models.potential.fastchgnet.network import FastNetwork
 from models.uncertainty import GAUGE
 from models.weights import sha256_of
 from training.assembly import chosen_samples, task_of
-from training.calibration import Network, Seen, calibrated
+from training.calibration import Seen, calibrated
+from training.cases import Network
 from training.config import FASTCHGNET, TrainingConfig, architecture_of
 from training.crossing import crossed
 from training.dataset import DATA, samples

@@ -1,8 +1,7 @@
 r"""Calibration: what makes a model say how far its densities are expected to be from the reference.
 
 The mixture of `models.uncertainty` is fitted on the atoms that a network has learned from; how errors follow from it,
-on structures that were held out. An atom's error is its Hirshfeld share, e_i = ∫ w_i |Δρ|, with w_i the part of the
-free atom in the promolecule: the shares of a structure add up to its error.
+on structures that were held out (`training.cases` says what an atom's error is).
 
 Where structures are few and their elements many, those held out do not tell how errors of each element follow. So
 networks may be trained that have not learned from a part of the training split each, and say how they err there
@@ -24,26 +23,20 @@ from sklearn.model_selection import GroupKFold
 from torch import Tensor
 
 from models.checkpoint import Checkpoint
-from models.density.deep_density.background import background_atoms
-from models.density.deep_density.config import DeepDensityConfig
-from models.density.deep_density.model import Batch
-from models.density.deep_density.network import DeepDensityNetwork, deep_density_network
-from models.density.orbital.config import OrbitalConfig
-from models.density.orbital.model import OrbitalField, centres_of, products_of, traits_of
-from models.density.orbital.network import Expansion, OrbitalNetwork, overlap_graph
-from models.density.promolecule import Promolecule
-from models.graph import batched_graph
-from models.interface import DensityField
-from models.neighbours import neighbours_of
 from models.uncertainty import GAUGE, AtomTraits, Calibration, Gauge, Learned, Mixture
-from rhocast.structure import Structure
-from training.assembly import chosen_samples
-from training.config import DEEP_DENSITY, TrainingConfig
-from training.dataset import DATA, NoData, Sample, covered, samples
+from training.assembly import learned_samples
+from training.cases import (
+    Case,
+    Network,
+    cases_of,
+    elements_of_network,
+    network_of_checkpoint,
+    traits_of_samples,
+)
+from training.config import TrainingConfig
+from training.dataset import DATA, NoData, Sample, covered, elements_of, samples
 
 FloatArray = NDArray[np.float64]
-
-Network = OrbitalNetwork | DeepDensityNetwork
 
 Worst = tuple[float, ...]
 """Of the strangest atom of a structure: largest u, and largest excesses of crowding, [3]."""
@@ -71,54 +64,6 @@ ATOMS_OF_AN_OFFSET = 20
 
 SMALLEST_ERROR = 1e-6
 """Electrons; errors are compared in their logarithms."""
-
-
-@dataclass(frozen=True, eq=False)
-class Case:
-    """One structure with what is known of its error.
-
-    Attributes:
-        traits: Of its atoms.
-        errors: ∫ w_i |Δρ| of each atom in electrons, [n_atoms].
-        n_electrons: Valence electrons.
-        group: What is never divided when some are left out.
-    """
-
-    traits: AtomTraits
-    errors: FloatArray
-    n_electrons: float
-    group: str
-
-    @classmethod
-    def of(cls, network: Network, sample: Sample, promolecule: Promolecule) -> "Case":
-        """The case of a sample that has no other elements than the network."""
-        structure, points = sample.structure, sample.points
-        traits, field = _seen_by(network, structure, promolecule)
-        missed = sample.weights * np.abs(field.at_points(points) - sample.density)
-        shares = hirshfeld_shares(structure, points, promolecule)
-        return cls(traits, shares @ missed, sample.n_electrons, sample.group)
-
-    @property
-    def nmae(self) -> float:
-        return float(self.errors.sum()) / self.n_electrons
-
-
-def hirshfeld_shares(structure: Structure, points: FloatArray, promolecule: Promolecule) -> FloatArray:
-    """Part of each free atom in the promolecule at some points, equal where no atom reaches, [n_atoms, n_points].
-
-    Args:
-        structure: The atoms.
-        points: Cartesian positions in Å, [n_points, 3].
-        promolecule: Where the free atoms come from.
-    """
-    numbers, positions = structure.numbers, structure.positions
-    alone = [
-        replace(structure, numbers=numbers[[atom]], positions=positions[[atom]]) for atom in range(structure.n_atoms)
-    ]
-    densities = np.array([field.at_points(points) for field in promolecule.fields(alone)])
-    together = densities.sum(0)
-    equal = np.full_like(densities, 1 / structure.n_atoms)
-    return np.divide(densities, together, out=equal, where=together > 0)
 
 
 def fit_mixture(features: FloatArray, groups: Sequence[str]) -> Mixture:
@@ -283,15 +228,17 @@ class _Known:
         """
         bounds = (whole.calibration.familiar, *whole.margins.tolist())
         seen = [*self.held_out, *_familiar(self.crossed, bounds)]
-        groups = {one.case.group for one in self.held_out}
         ratios: list[float] = []
         for group in sorted({one.case.group for one in seen}):
-            if groups == {group}:
-                continue
-            others = ([one for one in some if one.case.group != group] for some in (self.held_out, self.crossed))
-            gauge = _Known(self.learned, next(others), self.left_out, next(others)).gauge()
-            ratios += [one.case.nmae / one.expected_nmae(gauge) for one in seen if one.case.group == group]
+            others = self._without(group)
+            if others.held_out:
+                gauge = others.gauge()
+                ratios += [one.case.nmae / one.expected_nmae(gauge) for one in seen if one.case.group == group]
         return ratios
+
+    def _without(self, group: str) -> "_Known":
+        held_out, crossed = ([one for one in some if one.case.group != group] for some in (self.held_out, self.crossed))
+        return replace(self, held_out=held_out, crossed=crossed)
 
 
 def _familiar(seen: Sequence[Seen], bounds: Worst) -> list[Seen]:
@@ -333,19 +280,17 @@ def _relation(seen: Sequence[Seen], familiar: float, n_species: int) -> tuple[fl
     return slope, left.mean() + sums / (n_atoms + ATOMS_OF_AN_OFFSET)
 
 
-def seen_left_out(network: Network, learned_samples: Sequence[Sample], left_out: Sequence[Sample]) -> list[Seen]:
+def seen_left_out(network: Network, kept: Sequence[Sample], left_out: Sequence[Sample]) -> list[Seen]:
     """What a network says of structures that it has not learned from; without those of elements that it never met.
 
     Args:
         network: The network.
-        learned_samples: What it has learned from.
+        kept: What it has learned from.
         left_out: The structures.
     """
-    traits, groups = traits_of_samples(network, learned_samples), [sample.group for sample in learned_samples]
-    learned = learned_from(traits, groups, len(_elements(network)))
-    taught = {number for sample in learned_samples for number in sample.structure.numbers.tolist()}
-    there = covered(left_out, sorted(taught))
-    return [Seen.of(learned, case) for case in cases_of(network, there)]
+    traits, groups = traits_of_samples(network, kept), [sample.group for sample in kept]
+    learned = learned_from(traits, groups, len(elements_of_network(network)))
+    return [Seen.of(learned, case) for case in cases_of(network, covered(left_out, sorted(elements_of(kept))))]
 
 
 def calibrated(
@@ -362,10 +307,10 @@ def calibrated(
     Raises:
         NoData: If there is no structure to learn or to calibrate from.
     """
-    network, weights = _network(checkpoint, config.architecture), checkpoint.outside(GAUGE)
+    network, weights = network_of_checkpoint(checkpoint, config.architecture), checkpoint.outside(GAUGE)
     network.load_state_dict(weights)
-    elements = _elements(network)
-    there = chosen_samples(samples(config.sets, "train", data), config.n_training, config.schedule.seed)
+    elements = elements_of_network(network)
+    there = learned_samples(config, (), data)
     held_out = covered(samples(config.sets, "validation", data), elements)
     if not held_out:
         raise NoData(f"found no validation structure of {', '.join(config.sets)} to calibrate on; make more data")
@@ -376,44 +321,3 @@ def calibrated(
     gauge = fit_gauge(learned, cases_of(network, held_out), left_out, crossed)
     tensors = {f"{GAUGE}.{name}": tensor for name, tensor in gauge.tensors().items()}
     return Checkpoint({**checkpoint.config, GAUGE: asdict(gauge.calibration)}, weights | tensors)
-
-
-def _network(checkpoint: Checkpoint, architecture: str) -> Network:
-    table = checkpoint.config["model"]
-    if architecture == DEEP_DENSITY:
-        return deep_density_network(DeepDensityConfig.from_dict(table))
-    return OrbitalNetwork(OrbitalConfig.from_dict(table))
-
-
-def _elements(network: Network) -> tuple[int, ...]:
-    return network.config.trunk.elements if isinstance(network, OrbitalNetwork) else network.config.elements
-
-
-def traits_of_samples(network: Network, there: Sequence[Sample]) -> list[AtomTraits]:
-    """What a gauge looks at of the atoms of some samples."""
-    promolecule = Promolecule()
-    return [_seen_by(network, sample.structure, promolecule)[0] for sample in there]
-
-
-def cases_of(network: Network, held_out: Sequence[Sample]) -> list[Case]:
-    """The cases of some samples."""
-    promolecule = Promolecule()
-    return [Case.of(network, sample, promolecule) for sample in held_out]
-
-
-def _seen_by(network: Network, structure: Structure, promolecule: Promolecule) -> tuple[AtomTraits, DensityField]:
-    """Traits of the atoms of a structure, and its density; a Deep Density before it is rescaled."""
-    if isinstance(network, DeepDensityNetwork):
-        batch, free = Batch.of(network, [structure]), promolecule.table
-        return batch.traits(free), batch.unscaled_fields(network, background_atoms(network, free))[0]
-    expansion, floor = _expansion(network, structure), promolecule.fields([structure])[0]
-    field = OrbitalField(structure, floor, centres_of(expansion, 0), products_of(expansion, 0))
-    return traits_of(expansion, [floor]), field
-
-
-def _expansion(network: OrbitalNetwork, structure: Structure) -> Expansion:
-    config = network.config
-    neighbours = [neighbours_of(structure, config.trunk.cutoff)]
-    graph = batched_graph([structure], neighbours, config.trunk.elements)
-    with torch.no_grad():
-        return network(graph, overlap_graph([structure], config))

@@ -11,7 +11,8 @@ from pathlib import Path
 from sklearn.model_selection import GroupKFold
 
 from training.assembly import learned_samples, task_of
-from training.calibration import Network, Seen, seen_left_out
+from training.calibration import Seen, seen_left_out
+from training.cases import Network
 from training.config import TrainingConfig
 from training.dataset import DATA, NoData
 from training.deep_density import DeepDensityTask

@@ -137,6 +137,11 @@ def samples(set_names: Sequence[str], split: str, data: Path = DATA) -> list[Sam
     return sorted(found, key=lambda sample: sample.name)
 
 
+def elements_of(there: Sequence[Sample]) -> set[int]:
+    """Atomic numbers of the elements of some samples."""
+    return {number for sample in there for number in sample.structure.numbers.tolist()}
+
+
 def covered(there: Sequence[Sample], elements: Sequence[int]) -> list[Sample]:
     """Samples that have no other elements than these, which are atomic numbers."""
     return [sample for sample in there if set(sample.structure.numbers.tolist()) <= set(elements)]
@@ -148,7 +153,7 @@ def refuse_untaught(there: Sequence[Sample], elements: Sequence[int]) -> None:
     Raises:
         NoData: If not.
     """
-    taught = {number for sample in there for number in sample.structure.numbers.tolist()}
+    taught = elements_of(there)
     if untaught := [SYMBOLS[number] for number in elements if number not in taught]:
         raise NoData(
             f"found no structure to learn {', '.join(untaught)} from; "

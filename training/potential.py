@@ -190,7 +190,8 @@ class PotentialTask:
             rng: Not needed: nothing is drawn.
         """
         chosen = [self.examples[index] for index in indices]
-        errors = _errors(self.network, chosen, [self._answers[index] for index in indices if self.is_trunk_frozen])
+        of_trunk = [self._answers[index] for index in indices] if self.is_trunk_frozen else []
+        errors = _errors(self.network, chosen, of_trunk)
         shares = {"energy": 1.0, "forces": 3 * self._mean_atoms, "stress": 9.0, "magmoms": self._mean_atoms}
         losses = [
             getattr(self.weights, name) / (share * len(chosen)) * _huber(errors[name]) for name, share in shares.items()

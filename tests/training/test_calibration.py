@@ -17,15 +17,14 @@ from tests.models.density.test_orbital import ABOUT, network
 from tests.training.analytic_samples import grid_points, sample_of
 from training.calibration import (
     COVERAGE,
-    Case,
     Seen,
     conformal_quantile,
     fit_gauge,
     fit_mixture,
-    hirshfeld_shares,
     learned_from,
     strangest_left_out,
 )
+from training.cases import Case, hirshfeld_shares
 from training.metrics import nmae
 
 OFFSETS = np.array([-4.0, -3.0])
