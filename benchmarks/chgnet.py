@@ -139,8 +139,8 @@ def report_speed(model: Chgnet, package: Package) -> None:
         )
 
 
-def alone(who: str, what: str, name: str) -> tuple[float, float]:
-    """Processor seconds, and MB by which a fresh process grows, of a prediction or a training step; nan if it died."""
+def alone(who: str, what: str, name: str) -> tuple[float, float] | None:
+    """Processor seconds, and MB by which a fresh process grows, of a prediction or a training step; None if it died."""
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.chgnet", "--measure", who, what, name],
         capture_output=True,
@@ -149,8 +149,8 @@ def alone(who: str, what: str, name: str) -> tuple[float, float]:
     )
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-        print(f"  {who}, {what} {name} died: {last}")
-        return np.nan, np.nan
+        print(f"  {who}, {what} {name} died: {last}", flush=True)
+        return None
     seconds, megabytes = map(float, done.stdout.split()[-2:])
     return seconds, megabytes
 
@@ -187,19 +187,20 @@ def kilobytes(name: str, file: str = "/proc/self/status") -> int:
 def report_memory() -> None:
     """Prints memory of predictions and of training steps."""
     for what, name in (("predict", "small"), ("train", "64")):
-        (_, ours), (_, package) = (alone(who, what, name) for who in ("ours", "package"))
-        print(f"  memory, {what} {name}: {ours:.0f} MB, package {package:.0f} MB, 1/{package / ours:.2f}", flush=True)
+        ours, package = (alone(who, what, name) for who in ("ours", "package"))
+        if ours and package:
+            (_, mine), (_, theirs) = ours, package
+            print(f"  memory, {what} {name}: {mine:.0f} MB, package {theirs:.0f} MB, 1/{theirs / mine:.2f}", flush=True)
 
 
 def report_large() -> None:
     """Prints seconds and memory of large cells; the package is not asked for the largest."""
     for name, peers in (("512", ("ours", "package")), ("1000", ("ours", "package")), ("4096", ("ours",))):
         for who in peers:
-            seconds, megabytes = alone(who, "predict", name)
-            print(
-                f"  {name} atoms, {who}: {seconds:.2f} s, {int(name) / seconds:.0f} atoms/s, {megabytes:.0f} MB",
-                flush=True,
-            )
+            if found := alone(who, "predict", name):
+                seconds, megabytes = found
+                speed = int(name) / seconds
+                print(f"  {name} atoms, {who}: {seconds:.2f} s, {speed:.0f} atoms/s, {megabytes:.0f} MB", flush=True)
 
 
 def main() -> None:

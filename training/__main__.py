@@ -165,8 +165,7 @@ def _crossed(config: TrainingConfig, out: Path, data: Path, device: str) -> list
 
 def _trained(task: AnyTask, config: TrainingConfig | PotentialConfig, out: Path) -> nn.Module:
     """The network after all epochs; what is learned, and from what, is said first."""
-    decides = replace(config, n_crossed=0) if isinstance(config, TrainingConfig) else config
-    training = Training(task, config.schedule, out / config.name, decides.as_dict(), _report)
+    training = Training(task, config.schedule, out / config.name, config.as_dict(), _report)
     if _is_first():
         n_weights = sum(parameter.numel() for parameter in task.network.parameters())
         typer.echo(f"{config.name}: {n_weights} weights, {task.n_examples} structures, {task.n_held_out} held out")

@@ -18,11 +18,9 @@ from models.density.deep_density.model import Batch
 from models.density.deep_density.network import DeepDensityNetwork, deep_density_network
 from models.density.orbital.config import OrbitalConfig
 from models.density.orbital.model import OrbitalField, centres_of, products_of, traits_of
-from models.density.orbital.network import Expansion, OrbitalNetwork, overlap_graph
+from models.density.orbital.network import OrbitalNetwork, expanded
 from models.density.promolecule import Promolecule
-from models.graph import batched_graph
 from models.interface import DensityField
-from models.neighbours import neighbours_of
 from models.uncertainty import AtomTraits
 from rhocast.structure import Structure
 from training.config import DEEP_DENSITY
@@ -111,14 +109,8 @@ def _seen_by(network: Network, structure: Structure, promolecule: Promolecule) -
     if isinstance(network, DeepDensityNetwork):
         batch, free = Batch.of(network, [structure]), promolecule.table
         return batch.traits(free), batch.unscaled_fields(network, background_atoms(network, free))[0]
-    expansion, floor = _expansion(network, structure), promolecule.fields([structure])[0]
+    floor = promolecule.fields([structure])[0]
+    with torch.no_grad():
+        expansion = expanded(network, [structure])
     field = OrbitalField(structure, floor, centres_of(expansion, 0), products_of(expansion, 0))
     return traits_of(expansion, [floor]), field
-
-
-def _expansion(network: OrbitalNetwork, structure: Structure) -> Expansion:
-    config = network.config
-    neighbours = [neighbours_of(structure, config.trunk.cutoff)]
-    graph = batched_graph([structure], neighbours, config.trunk.elements)
-    with torch.no_grad():
-        return network(graph, overlap_graph([structure], config))

@@ -152,10 +152,9 @@ class TrainingConfig:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Tables of numbers, strings and lists."""
+        """What decides the weights, in tables of numbers, strings and lists."""
         # What was not there once is left out where it says nothing, so that trainings from before go on.
         later: dict[str, Any] = {name: getattr(self, name) for name in OF_ORBITALS if getattr(self, name)}
-        later |= {"n_crossed": self.n_crossed} if self.n_crossed else {}
         later |= {} if self.architecture == ORBITAL else {"architecture": self.architecture}
         return later | {
             "name": self.name,

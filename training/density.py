@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.density.orbital.model import AtomProducts, Centres, centres_of, products_of
-from models.density.orbital.network import Expansion, OrbitalNetwork, overlap_graph
+from models.density.orbital.network import Expansion, OrbitalNetwork, expanded
 from models.density.promolecule import Promolecule
-from models.graph import Neighbours, batched_graph
+from models.graph import Neighbours
 from models.neighbours import neighbours_of
 from training.coulomb import Waves, coulomb_error
 from training.dataset import Sample
@@ -109,10 +109,7 @@ def batch_loss(
 
 def _expansion(network: OrbitalNetwork, examples: Sequence[DensityExample]) -> Expansion:
     structures = [example.sample.structure for example in examples]
-    device = next(network.parameters()).device
-    graph = batched_graph(structures, [example.neighbours for example in examples], network.config.trunk.elements)
-    overlapping = overlap_graph(structures, network.config)
-    return network(graph.to(device), overlapping.to(device) if overlapping else None)
+    return expanded(network, structures, [example.neighbours for example in examples])
 
 
 def _added(

@@ -108,7 +108,7 @@ class CostedTask(Task, Protocol):
 
 
 class OtherTraining(Exception):
-    """The folder holds the state of a training with another configuration."""
+    """The folder holds the state of a training with another configuration, or of fewer or more examples."""
 
 
 class Diverged(Exception):
@@ -255,7 +255,7 @@ class Training:
             writer.writeheader()
             writer.writerows([*rows, figures])
         state = {
-            "config": dict(self.config) | {"schedule": self.schedule.as_dict()},
+            "config": self._decides(),
             "epoch": self.epoch,
             "network": self.task.network.state_dict(),
             "average": self.average.state_dict(),
@@ -265,6 +265,10 @@ class Training:
         torch.save(state, unfinished)
         unfinished.replace(self.folder / STATE)
         self.report(figures)
+
+    def _decides(self) -> dict[str, Any]:
+        """What a training must have in common with the one that it goes on with."""
+        return dict(self.config) | {"schedule": self.schedule.as_dict(), "number of examples": self.task.n_examples}
 
     def _history(self) -> list[dict[str, str]]:
         """Rows of the epochs before this one."""
@@ -279,7 +283,7 @@ class Training:
         if not path.exists():
             return
         state = torch.load(path, map_location="cpu", weights_only=True)
-        wanted = dict(self.config) | {"schedule": self.schedule.as_dict()}
+        wanted = self._decides()
         if state["config"] != wanted:
             differing = sorted(key for key in wanted if state["config"].get(key) != wanted[key])
             raise OtherTraining(

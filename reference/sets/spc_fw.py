@@ -122,27 +122,39 @@ def _pairs(positions: FloatArray, cell: FloatArray, forces: FloatArray) -> float
 
 
 def _waves(positions: FloatArray, cell: FloatArray, forces: FloatArray) -> float:
-    """Ewald's sum over waves with its self-energy."""
+    """Ewald's sum over waves with its self-energy; waves are products of three factors, one of each axis."""
     _, alpha = _screening(cell)
     charges = _charges(len(positions))
-    k = _wave_vectors(cell, 2 * alpha * 3.46)
-    k2 = (k**2).sum(1)
-    phase = positions @ k.T
-    cosine, sine = np.cos(phase), np.sin(phase)
-    real, imaginary = charges @ cosine, charges @ sine
-    # Twice, for of each pair ±k there is one.
-    weight = 2 * COULOMB * 2 * np.pi / abs(np.linalg.det(cell)) * np.exp(-k2 / (4 * alpha**2)) / k2
-    forces += 2 * charges[:, None] * ((sine * (weight * real) - cosine * (weight * imaginary)) @ k)
+    numbers, weight = _wave_weights(cell, alpha)
+    fractional = positions @ np.linalg.inv(cell)
+    first, second, third = (np.exp(2j * np.pi * np.outer(fractional[:, axis], numbers[axis])) for axis in range(3))
+    planes = (first[:, :, None] * second[:, None, :]).reshape(len(positions), -1)
+    weight = weight.reshape(-1, len(numbers[2]))
+    amplitudes = (charges[:, None] * planes).T @ third
+    pull = weight * amplitudes.conj()
+    h = np.stack(np.meshgrid(*numbers, indexing="ij")).reshape(3, *pull.shape)
+    sums = third @ (h * pull).reshape(-1, len(numbers[2])).T
+    fields = (sums.reshape(len(positions), 3, -1) * planes[:, None]).imag.sum(2)
+    forces += 4 * np.pi * charges[:, None] * (fields @ np.linalg.inv(cell).T)
     own = COULOMB * alpha / np.sqrt(np.pi) * float(charges @ charges)
-    return float(weight @ (real**2 + imaginary**2)) - own
+    return float((weight * abs(amplitudes) ** 2).sum()) - own
 
 
-def _wave_vectors(cell: FloatArray, largest: float) -> FloatArray:
-    reach = np.floor(largest * np.linalg.norm(cell, axis=1) / (2 * np.pi)).astype(int)
-    h = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in reach), indexing="ij"), -1).reshape(-1, 3)
-    h = h[len(h) // 2 + 1 :]  # one of each pair, without zero
-    k = 2 * np.pi * h @ np.linalg.inv(cell).T
-    return k[(k**2).sum(1) <= largest**2]
+def _wave_weights(cell: FloatArray, alpha: float) -> tuple[list[FloatArray], FloatArray]:
+    """Whole numbers h of the waves along each axis, and what each wave counts in eV, [n0, n1, n2].
+
+    Of each pair ±k only one is there, with twice the weight, but for h0 = 0, where both are.
+    """
+    largest = 2 * alpha * 3.46
+    reach = np.floor(largest * np.linalg.norm(cell, axis=1) / (2 * np.pi))
+    numbers = [np.arange(0.0, reach[0] + 1), *(np.arange(-n, n + 1) for n in reach[1:])]
+    k = 2 * np.pi * np.stack(np.meshgrid(*numbers, indexing="ij"), -1) @ np.linalg.inv(cell).T
+    k2 = (k**2).sum(-1)
+    is_there = (k2 > 0) & (k2 <= largest**2)
+    k2[~is_there] = 1.0
+    twice = np.where(numbers[0] > 0, 2.0, 1.0)[:, None, None]
+    weight = COULOMB * 2 * np.pi / abs(np.linalg.det(cell)) * np.exp(-k2 / (4 * alpha**2)) / k2
+    return numbers, np.where(is_there, twice * weight, 0.0)
 
 
 def _charges(n_atoms: int) -> FloatArray:

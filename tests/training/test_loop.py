@@ -93,6 +93,13 @@ def test_a_folder_of_another_training_is_refused_by_what_differs(tmp_path):
         Training(Line(), Schedule(2, 8, 0.1, averaging=0.9, n_warm_up=5), tmp_path, {"name": "curve"}, print).run()
 
 
+def test_data_that_have_grown_are_another_training(tmp_path):
+    schedule = Schedule(2, 8, 0.1)
+    Training(Line(n_examples=20), schedule, tmp_path, {}, lambda _: None).run()
+    with pytest.raises(OtherTraining, match="other number of examples"):
+        Training(Line(n_examples=21), schedule, tmp_path, {}, print).run()
+
+
 def test_a_loss_that_is_no_number_ends_it_and_keeps_the_last_epoch(tmp_path):
     class Broken(Line):
         def loss(self, indices, rng):

@@ -15,11 +15,9 @@ from models.decoder.choice import OrbitalDecoder, real_space_decoder
 from models.decoder.product import ProductDecoder
 from models.density.learned import Domain, learned_info, read_learned
 from models.density.orbital.config import OrbitalConfig
-from models.density.orbital.network import Expansion, OrbitalNetwork, overlap_graph
+from models.density.orbital.network import Expansion, OrbitalNetwork, expanded
 from models.density.promolecule import Promolecule, PromoleculeField
-from models.graph import batched_graph
 from models.interface import DensityField, ExpandedField, ExpectedError, FloatArray, GridShape, OutOfMemory
-from models.neighbours import neighbours_of
 from models.uncertainty import SMALLEST_AMPLITUDE, AtomTraits, Gauge, crowding_of
 from rhocast.density.expansion import DensityExpansion
 from rhocast.density.gaussian_products import GaussianProducts
@@ -214,14 +212,9 @@ def orbital_fields(
     Raises:
         UnsupportedByModel: If a structure has an element that network or promolecule do not know.
     """
-    cutoff, elements = network.config.trunk.cutoff, network.config.trunk.elements
-    device = next(network.parameters()).device
     floors = promolecule.fields(structures)
-    neighbours = [neighbours_of(structure, cutoff) for structure in structures]
-    overlapping = overlap_graph(structures, network.config)
     with torch.no_grad():
-        graph = batched_graph(structures, neighbours, elements).to(device)
-        expansion = network(graph, overlapping.to(device) if overlapping else None)
+        expansion = expanded(network, structures)
         expected = _expected_errors(gauge, expansion, floors) if gauge else [None] * len(floors)
         return [
             OrbitalField(structure, floor, centres_of(expansion, index), products_of(expansion, index), expected[index])

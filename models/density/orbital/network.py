@@ -17,7 +17,7 @@ from models.basis.harmonics import degrees, n_harmonics
 from models.basis.products import OrbitalProducts, Pairs
 from models.density.orbital.config import BondConfig, OrbitalConfig, ProductConfig
 from models.density.orbital.radial import RadialFunctions
-from models.graph import Graph, batched_graph
+from models.graph import Graph, Neighbours, batched_graph
 from models.layers import DegreewiseMixing, Edges, EdgeScalars, weights_from_seed
 from models.neighbours import neighbours_of
 from models.network import Trunk, TrunkFeatures
@@ -288,6 +288,27 @@ def overlap_graph(structures: Sequence[Structure], config: OrbitalConfig) -> Gra
         return None
     neighbours = [neighbours_of(structure, config.product.pair_cutoff) for structure in structures]
     return batched_graph(structures, neighbours, config.trunk.elements)
+
+
+def expanded(
+    network: OrbitalNetwork, structures: Sequence[Structure], neighbours: Sequence[Neighbours] | None = None
+) -> Expansion:
+    """Orbitals of a batch, from one pass of the network, on its device.
+
+    Args:
+        network: The network.
+        structures: Structures of the batch.
+        neighbours: Edges of their graphs, where they are known already.
+
+    Raises:
+        UnsupportedByModel: If a structure has an element that the model does not know.
+    """
+    config, device = network.config, next(network.parameters()).device
+    if neighbours is None:
+        neighbours = [neighbours_of(structure, config.trunk.cutoff) for structure in structures]
+    graph = batched_graph(structures, neighbours, config.trunk.elements).to(device)
+    overlapping = overlap_graph(structures, config)
+    return network(graph, overlapping.to(device) if overlapping else None)
 
 
 def _halves(charges: Tensor, pairs: Pairs, n_atoms: int) -> Tensor:
