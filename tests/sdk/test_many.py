@@ -74,7 +74,7 @@ class Service:
             self.calls.append(call)
             self.n_under_way += 1
             self.most_under_way = max(self.most_under_way, self.n_under_way)
-        return 0.0 if self.is_gone else 0.001 * (len(self.calls) % 7)
+        return 0.0 if self.is_gone else 0.01 * (len(self.calls) % 7)
 
     def end(self) -> None:
         with self._lock:
