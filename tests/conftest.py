@@ -21,6 +21,8 @@ from workers.process import WorkerProcess
 if not Path("/dev/nvidiactl").exists():
     os.environ["TRITON_INTERPRET"] = "1"
 
+pytest_plugins = ["tests.elsewhere"]
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 

@@ -2,15 +2,22 @@
 
 What a GPU refuses is refused here: an operation on tensors of both, and whatever reads values without `.cpu()`. What
 it computes is what the CPU computes. It bears the name of an accelerator that torch knows and needs no driver for.
+
+Where there is a GPU, tests that take the fixture `elsewhere` run on that as well.
 """
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
 
+import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from models.decoder.orbital import RealSpaceDecoder
+from models.decoder.together import at_points_of_each
+from models.density.orbital import model as orbital_model
 from models.device import moved
 
 DEVICE = torch.device("lazy")
@@ -93,3 +100,38 @@ class Distant:
 
     def on_planes(self, shape: Any, first: int, last: int) -> torch.Tensor:
         return self._decoder.on_planes(shape, first, last).to(DEVICE)
+
+
+def _distant_points(placed: Any, orbitals: Any) -> torch.Tensor:
+    """The same for several structures."""
+    return at_points_of_each(placed, moved(orbitals, "cpu")).to(DEVICE)
+
+
+class Place(NamedTuple):
+    """A device that is not the CPU, and the scope in which it is there."""
+
+    device: torch.device
+    scope: AbstractContextManager[Any]
+
+
+@pytest.fixture(params=["stand-in", "GPU"])
+def elsewhere(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    """The stand-in, and a GPU if there is one."""
+    if request.param == "GPU":
+        if not torch.cuda.is_available():
+            pytest.skip("there is no GPU")
+        yield Place(torch.device("cuda"), nullcontext())
+        return
+    here = orbital_model.real_space_decoder
+
+    def decoder(cell: Any, is_periodic: bool, positions: Any, orbitals: Any, *dtype: Any) -> Any:
+        chosen = Distant if orbitals.coefficients.device == DEVICE else here
+        return chosen(cell, is_periodic, positions, orbitals, *dtype)
+
+    def points(placed: Any, orbitals: Any) -> torch.Tensor:
+        chosen = _distant_points if orbitals.coefficients.device == DEVICE else at_points_of_each
+        return chosen(placed, orbitals)
+
+    monkeypatch.setattr(orbital_model, "real_space_decoder", decoder)
+    monkeypatch.setattr(orbital_model, "at_points_of_each", points)
+    yield Place(DEVICE, Elsewhere())

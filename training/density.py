@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.density.orbital.model import AtomProducts, Centres, centres_of, products_of
+from models.density.orbital.model import added_at_points, centres_of, products_of
 from models.density.orbital.network import Expansion, OrbitalNetwork, expanded
 from models.density.promolecule import Promolecule
 from models.graph import Neighbours
@@ -20,6 +20,9 @@ from training.elements import blurred
 from training.metrics import Nmae, Spread, nmae
 
 FloatArray = NDArray[np.float64]
+
+MEASURED_TOGETHER = 8
+"""Structures that one pass measures."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,15 +99,14 @@ def batch_loss(
             (`training.coulomb.coulomb_error`), where an NMAE of 1 counts 1.
     """
     expansion = _expansion(network, examples)
-    device, losses = expansion.graph.positions.device, []
-    for index, example in enumerate(examples):
-        points, missing, shares = example.drawn(n_points, rng, device)
-        centres, products = centres_of(expansion, index), products_of(expansion, index)
-        loss = (shares * (_added(example, centres, products, points) - missing).abs()).sum()
-        if coulomb_weight:
-            loss = loss + coulomb_weight * coulomb_error(example.waves, centres, products)
-        losses.append(loss)
-    return torch.stack(losses).mean()
+    drawn = [example.drawn(n_points, rng, torch.device("cpu")) for example in examples]
+    points, missing, shares = zip(*drawn, strict=True)
+    added = added_at_points(expansion, [example.sample.structure for example in examples], points)
+    error = (added - torch.cat(missing).to(added.device)).abs()
+    loss = (torch.cat(shares).to(added.device) * error).sum()
+    if coulomb_weight:
+        loss = loss + coulomb_weight * torch.stack(_coulomb_errors(expansion, examples)).sum()
+    return loss / len(examples)
 
 
 def _expansion(network: OrbitalNetwork, examples: Sequence[DensityExample]) -> Expansion:
@@ -112,12 +114,12 @@ def _expansion(network: OrbitalNetwork, examples: Sequence[DensityExample]) -> E
     return expanded(network, structures, [example.neighbours for example in examples])
 
 
-def _added(
-    example: DensityExample, centres: Sequence[Centres], products: AtomProducts | None, points: FloatArray
-) -> Tensor:
-    """What the orbitals add to the promolecule at points in e/Å³, [n_points]."""
-    there = [*centres, products] if products else centres
-    return torch.stack([one.decoder(example.sample.structure).at_points(points) for one in there]).sum(0)
+def _coulomb_errors(expansion: Expansion, examples: Sequence[DensityExample]) -> list[Tensor]:
+    """Coulomb energy of the error of each structure of a batch in eV per electron."""
+    return [
+        coulomb_error(example.waves, centres_of(expansion, index), products_of(expansion, index))
+        for index, example in enumerate(examples)
+    ]
 
 
 @dataclass(frozen=True)
@@ -133,14 +135,18 @@ class DensityError:
     coulomb: float
 
 
-def error_of(network: OrbitalNetwork, example: DensityExample) -> DensityError:
-    """The error of a network on one structure."""
+def errors_of(network: OrbitalNetwork, examples: Sequence[DensityExample]) -> list[DensityError]:
+    """The error of a network on each of some structures, from one pass."""
     with torch.no_grad():
-        expansion = _expansion(network, [example])
-        centres, products = centres_of(expansion, 0), products_of(expansion, 0)
-        added = _added(example, centres, products, example.points).cpu().numpy()
-        predicted = (example.sample.density - example.missing) + added
-        return DensityError(nmae(example.sample, predicted), float(coulomb_error(example.waves, centres, products)))
+        expansion = _expansion(network, examples)
+        points = [example.points for example in examples]
+        added = added_at_points(expansion, [example.sample.structure for example in examples], points)
+        of_each = added.cpu().split([len(one) for one in points])
+        coulomb = [float(energy) for energy in _coulomb_errors(expansion, examples)]
+    return [
+        DensityError(nmae(example.sample, (example.sample.density - example.missing) + one.numpy()), energy)
+        for example, one, energy in zip(examples, of_each, coulomb, strict=True)
+    ]
 
 
 @dataclass(eq=False)
@@ -185,7 +191,8 @@ class DensityTask:
 
     def evaluate(self, network: nn.Module) -> Mapping[str, float]:
         """Errors on the validation structures; the Coulomb energy of the error in eV per electron, on average."""
-        errors = [error_of(cast(OrbitalNetwork, network), example) for example in self._held_out]
+        batches = [self._held_out[first:][:MEASURED_TOGETHER] for first in range(0, self.n_held_out, MEASURED_TOGETHER)]
+        errors = [error for batch in batches for error in errors_of(cast(OrbitalNetwork, network), batch)]
         spread = Spread.of([error.nmae for error in errors])
         return {
             "validation_nmae": spread.mean,

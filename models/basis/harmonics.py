@@ -62,10 +62,22 @@ def solid_harmonics(vectors: Tensor, highest_degree: int) -> Tensor:
     return torch.stack([harmonic for row in rows for harmonic in row], dim=-1)
 
 
-def norms(highest_degree: int) -> Tensor:
-    """√(2 (l − |m|)!/(l + |m|)!) of each harmonic, 1 where m = 0, float64, [(L + 1)²]."""
+def leading_factors(highest_degree: int) -> Tensor:
+    """What is left of each harmonic over ζ^(l − |m|) Re | Im (ξ + iη)^|m| where r² is zero, float64, [(L + 1)²].
+
+    That is √(2 (l − |m|)!/(l + |m|)!), 1 where m = 0, times (2l − 1)!!/(l − |m|)!. Over it, Π_l^m begins with
+    ζ^(l − m), and its recurrence needs one factor alone.
+    """
     orders = [(degree, abs(m)) for degree in range(highest_degree + 1) for m in range(-degree, degree + 1)]
-    return torch.tensor([_norm(degree, m) if m else 1.0 for degree, m in orders], dtype=torch.float64)
+    factors = [
+        (_norm(degree, m) if m else 1.0) * _double_factorial(degree) / factorial(degree - m) for degree, m in orders
+    ]
+    return torch.tensor(factors, dtype=torch.float64)
+
+
+def _double_factorial(n: int) -> int:
+    """(2n − 1)!!"""
+    return factorial(2 * n) // (2**n * factorial(n))
 
 
 def _norm(degree: int, m: int) -> float:
@@ -74,7 +86,7 @@ def _norm(degree: int, m: int) -> float:
 
 def _polar_parts(m: int, highest_degree: int, zeta: Tensor, r_squared: Tensor) -> list[Tensor]:
     """Π_l^m for l from m to the highest degree."""
-    parts = [torch.full_like(zeta, float(factorial(2 * m) // (2**m * factorial(m))))]  # (2m − 1)!!
+    parts = [torch.full_like(zeta, float(_double_factorial(m)))]
     for degree in range(m + 1, highest_degree + 1):
         part = (2 * degree - 1) * zeta * parts[-1]
         if len(parts) > 1:

@@ -88,7 +88,7 @@ class RealSpaceDecoder:
         tables = orbitals.tables()
         self._tables = in_lanes(tables.knots).to("cpu", dtype).contiguous()
         self._centres = Centres(
-            fractional_positions(self._cell, is_periodic, positions, orbitals),
+            fractional_positions(self._cell, is_periodic, positions, orbitals.n_centres),
             tables.radii.cpu().numpy(),
             self._tables.detach().numpy(),
         )
@@ -166,23 +166,23 @@ def checked_points(points: FloatArray) -> FloatArray:
     return points
 
 
-def fractional_positions(cell: FloatArray, is_periodic: bool, positions: FloatArray, orbitals: Orbitals) -> FloatArray:
+def fractional_positions(cell: FloatArray, is_periodic: bool, positions: FloatArray, n_centres: int) -> FloatArray:
     """Fractional coordinates of the centres, in a crystal moved into the cell, [n_centres, 3].
 
     Args:
         cell: Cell vectors in Å, one a row, [3, 3].
         is_periodic: Whether the cell repeats.
         positions: Cartesian positions in Å, [n_centres, 3].
-        orbitals: The centres' functions.
+        n_centres: Number of centres that have functions.
 
     Raises:
         ValueError: If the positions are not finite or not as many as the centres.
     """
     positions = np.asarray(positions, dtype=np.float64)
-    if positions.shape != (orbitals.n_centres, 3) or not np.isfinite(positions).all():
+    if positions.shape != (n_centres, 3) or not np.isfinite(positions).all():
         raise ValueError(
             f"found positions of shape {positions.shape}, finite: {bool(np.isfinite(positions).all())}; "
-            f"expected {orbitals.n_centres} finite positions in Å, one for each centre of the orbitals"
+            f"expected {n_centres} finite positions in Å, one for each centre of the orbitals"
         )
     fractional = positions @ np.linalg.inv(cell)
     return np.ascontiguousarray(fractional - np.floor(fractional) if is_periodic else fractional)

@@ -76,7 +76,7 @@ class ReciprocalDecoder:
 
     def __init__(self, cell: FloatArray, positions: FloatArray, orbitals: Orbitals, dtype=torch.float32) -> None:
         self._cell = np.asarray(cell, dtype=np.float64)
-        self._fractional = torch.from_numpy(fractional_positions(self._cell, True, positions, orbitals))
+        self._fractional = torch.from_numpy(fractional_positions(self._cell, True, positions, orbitals.n_centres))
         self._highest_degree = orbitals.highest_degree
         self._limit = orbitals.wavenumber_limit()
         self._knots = orbitals.fourier_tables().knots.to("cpu", dtype)

@@ -2,8 +2,9 @@
 
 One program fills one tile, a compact group of points, from a list of the centres' images that reach it: no two programs
 write to one number. Solid harmonics come from the recurrence of `models.basis.harmonics`, radial functions from cubic
-tables. Neighbouring points look into neighbouring intervals, which lie side by side in memory, so a warp reads a value
-of a table for all its points at once.
+tables. Neighbouring points look into neighbouring intervals, which lie side by side in memory. What bounds a tile is
+the rate at which a multiprocessor's loads bring what a pair of a point and an image takes: of each table, values at
+both ends of an interval and two small numbers that bend the line between them, for which half precision is enough.
 
 On the way back a program owns one interval of one centre's tables, and sums over the pairs of points and images that
 fall into it. They were sorted before. Adding from each pair to where it belongs, atomically, would be about a hundred
@@ -29,11 +30,14 @@ class Centres(NamedTuple):
     """Centres and their radial tables.
 
     Attributes:
-        tables: Values and slopes at the knots, times the harmonics' norms, [n_centres, (L + 1)², 2, n_intervals + 1].
-        radii: Distance in Å beyond which each is zero, of the tables' type, [n_centres].
+        knots: Values at the knots, times the harmonics' leading factors, [n_centres, (L + 1)², n_intervals + 1].
+        bends: In each interval, its first slope less the line's from end to end, and the line's less its second, of the
+            knots' type or, where that is float32, bfloat16, [n_centres, (L + 1)², n_intervals, 2].
+        radii: Distance in Å beyond which each is zero, of the knots' type, [n_centres].
     """
 
-    tables: Any
+    knots: Any
+    bends: Any
     radii: Any
 
 
@@ -88,6 +92,121 @@ class Runs(NamedTuple):
     keys: Any
 
 
+@triton.jit(do_not_specialize=["first_brick", "first_plane", "n0", "n1", "n2"])
+def make_bricks(
+    tiles: Tiles,
+    steps,
+    first_brick,
+    first_plane,
+    n0,
+    n1,
+    n2,
+    B0: tl.constexpr,
+    B1: tl.constexpr,
+    B2: tl.constexpr,
+    N_POINTS: tl.constexpr,
+):
+    """Points of bricks of a grid's planes; one program a brick.
+
+    Args:
+        tiles: Where to write.
+        steps: Vectors from a grid point to the next along each axis in Å, one a row, float64, [3, 3].
+        first_brick: Index of the first brick, of all of the planes.
+        first_plane: Index of the first plane.
+        n0: Number of planes.
+        n1: Points of a plane along its first axis.
+        n2: Points of a plane along its second axis.
+        B0: Points of a brick along the first axis, a power of two.
+        B1: The same along the second.
+        B2: The same along the third.
+        N_POINTS: Their product.
+    """
+    tile = tl.program_id(0)
+    brick = first_brick + tile
+    bricks_1, bricks_2 = tl.cdiv(n1, B1), tl.cdiv(n2, B2)
+    lanes = tl.arange(0, N_POINTS)
+    i = brick // (bricks_1 * bricks_2) * B0 + lanes // (B1 * B2)
+    j = brick // bricks_2 % bricks_1 * B1 + lanes // B2 % B1
+    k = brick % bricks_2 * B2 + lanes % B2
+    is_there = (i < n0) & (j < n1) & (k < n2)
+    i, j, k = tl.minimum(i, n0 - 1), tl.minimum(j, n1 - 1), tl.minimum(k, n2 - 1)
+    places = (i.to(tl.int64) * n1 + j) * n2 + k
+    tl.store(tiles.places + tile * N_POINTS + lanes, tl.where(is_there, places, -1))
+    a, b, c = (i + first_plane).to(tl.float64), j.to(tl.float64), k.to(tl.float64)
+    for axis in tl.static_range(3):
+        along = a * tl.load(steps + axis) + b * tl.load(steps + 3 + axis) + c * tl.load(steps + 6 + axis)
+        tl.store(tiles.points + (3 * tile + axis) * N_POINTS + lanes, along)
+
+
+@triton.jit(do_not_specialize=["n_images"])
+def count_images(tiles: Tiles, images: Images, n_images, radii, counts, N_POINTS: tl.constexpr, N_LANES: tl.constexpr):
+    """How many images' spheres touch the box around the points of a tile; one program a tile.
+
+    Args:
+        tiles: The tiles.
+        images: The images.
+        n_images: Their number.
+        radii: Of the centres in Å, float64.
+        counts: Where to write, int32, [n_tiles].
+        N_POINTS: Number of points of each tile.
+        N_LANES: Images that are looked at together.
+    """
+    tile = tl.program_id(0)
+    low, high = _box(tiles, tile, N_POINTS)
+    count = 0
+    for first in range(0, n_images, N_LANES):
+        touched = _touches(low, high, images, first + tl.arange(0, N_LANES), n_images, radii)
+        count += tl.sum(touched.to(tl.int32))
+    tl.store(counts + tile, count)
+
+
+@triton.jit(do_not_specialize=["n_images"])
+def list_images(
+    tiles: Tiles, images: Images, n_images, radii, starts, found, N_POINTS: tl.constexpr, N_LANES: tl.constexpr
+):
+    """Those images, in their order; one program a tile.
+
+    Args:
+        tiles: The tiles.
+        images: The images.
+        n_images: Their number.
+        radii: Of the centres in Å, float64.
+        starts: Where the list of each tile begins, int32.
+        found: Where to write the images' indices, int32.
+        N_POINTS: Number of points of each tile.
+        N_LANES: Images that are looked at together.
+    """
+    tile = tl.program_id(0)
+    low, high = _box(tiles, tile, N_POINTS)
+    to = found + tl.load(starts + tile)
+    for first in range(0, n_images, N_LANES):
+        image = first + tl.arange(0, N_LANES)
+        touched = _touches(low, high, images, image, n_images, radii)
+        rank = tl.cumsum(touched.to(tl.int32))
+        tl.store(to + rank - 1, image, mask=touched)
+        to += tl.sum(touched.to(tl.int32))
+
+
+@triton.jit
+def _box(tiles: Tiles, tile, N_POINTS: tl.constexpr):
+    """Corners of the box around the points of a tile."""
+    x, y, z = _point(tiles, tile, tl.arange(0, N_POINTS), N_POINTS)
+    return (tl.min(x), tl.min(y), tl.min(z)), (tl.max(x), tl.max(y), tl.max(z))
+
+
+@triton.jit
+def _touches(low, high, images: Images, image, n_images, radii):
+    """Whether the spheres of images reach into a box with these corners; not those of images that there are not."""
+    is_there = image < n_images
+    radius = tl.load(radii + tl.load(images.centres + image, mask=is_there, other=0))
+    square = tl.zeros_like(radius)
+    for axis in tl.static_range(3):
+        position = tl.load(images.positions + 3 * image + axis, mask=is_there, other=0.0)
+        outside = tl.maximum(tl.maximum(low[axis] - position, position - high[axis]), 0.0)
+        square += outside * outside
+    return is_there & (square < radius * radius)
+
+
 @triton.jit
 def fill_tiles(
     tiles: Tiles,
@@ -124,8 +243,10 @@ def fill_tiles(
         separation = _separation(point, images, image, centres)
         square = _square(separation)
         interval, u = _stretched(square, radius, N_INTERVALS)
-        rows = centres.tables + centre * (2 * (HIGHEST_DEGREE + 1) * (HIGHEST_DEGREE + 1) * (N_INTERVALS + 1))
-        value = _orbital(rows + interval, _hermite(u), separation, square, HIGHEST_DEGREE, N_INTERVALS + 1)
+        first_row = centre * ((HIGHEST_DEGREE + 1) * (HIGHEST_DEGREE + 1))
+        knots = centres.knots + first_row * (N_INTERVALS + 1) + interval
+        bends = centres.bends + 2 * (first_row * N_INTERVALS + interval)
+        value = _orbital(knots, bends, u, separation, square, HIGHEST_DEGREE, N_INTERVALS)
         total += tl.where(square < radius * radius, value, 0.0).to(tl.float64)
     places = tl.load(tiles.places + tile * N_POINTS + lanes)
     tl.store(values + places, total, mask=places >= 0)
@@ -181,7 +302,7 @@ def sum_runs(
     N_LANES: tl.constexpr,
     N_PADDED: tl.constexpr,
 ):
-    """The gradient of an interval's tables; one program a run.
+    """The gradient of an interval's tables by values and slopes at its ends; one program a run.
 
     Args:
         runs: Pairs in each interval.
@@ -216,9 +337,9 @@ def sum_runs(
         places = tl.load(tiles.places + tile * N_POINTS + slots % N_POINTS)
         gradient = tl.load(upstream + places, mask=there, other=0.0).to(radius.dtype)
         w0, w1, w2, w3 = _hermite(u)
-        cosine, sine = gradient, 0.0 * gradient
+        cosine, sine = gradient, tl.zeros_like(gradient)
         for m in tl.static_range(HIGHEST_DEGREE + 1):
-            part, below = 0.0 * square + 1.0, 0.0 * square
+            part, below = tl.full(square.shape, 1.0, square.dtype), tl.zeros_like(square)
             for degree in tl.static_range(m, HIGHEST_DEGREE + 1):
                 if degree > m:
                     part, below = _next_part(part, below, separation, square, degree, m), part
@@ -230,7 +351,7 @@ def sum_runs(
                         first_slope += tl.where(here, tl.sum(w1 * part * turned), 0.0)
                         second_value += tl.where(here, tl.sum(w2 * part * turned), 0.0)
                         second_slope += tl.where(here, tl.sum(w3 * part * turned), 0.0)
-            cosine, sine = _turned(cosine, sine, separation, m)
+            cosine, sine = _turned(cosine, sine, separation)
     n_harmonics = (HIGHEST_DEGREE + 1) * (HIGHEST_DEGREE + 1)
     to = sums + run * 4 * n_harmonics + harmonics
     tl.store(to, first_value, mask=harmonics < n_harmonics)
@@ -279,40 +400,63 @@ def _hermite(u):
 
 
 @triton.jit
-def _orbital(rows, weights, separation, square, HIGHEST_DEGREE: tl.constexpr, N_KNOTS: tl.constexpr):
-    """Σ_lm t_lm r^l Y_lm of one centre, with `rows` where its tables for l = 0 have the points' intervals."""
-    value = 0.0 * square
-    cosine, sine = 0.0 * square + 1.0, 0.0 * square
+def _orbital(knots, bends, u, separation, square, HIGHEST_DEGREE: tl.constexpr, N_INTERVALS: tl.constexpr):
+    """Σ_lm t_lm r^l Y_lm of one centre; tables for l = 0 have the points' intervals at `knots` and `bends`."""
+    zero = tl.zeros_like(square)
+    sums = (zero, zero, zero, zero)
+    cosine, sine = tl.full(square.shape, 1.0, square.dtype), zero
     for m in tl.static_range(HIGHEST_DEGREE + 1):
-        part, below = 0.0 * square + 1.0, 0.0 * square
+        part, below = tl.full(square.shape, 1.0, square.dtype), zero
         for degree in tl.static_range(m, HIGHEST_DEGREE + 1):
             if degree > m:
                 part, below = _next_part(part, below, separation, square, degree, m), part
-            row = rows + 2 * N_KNOTS * (degree * degree + degree)
-            radial = cosine * _radial(row + 2 * N_KNOTS * m, weights, N_KNOTS)
+            sums = _with_harmonic(sums, part * cosine, knots, bends, degree * degree + degree + m, N_INTERVALS)
             if m > 0:
-                radial += sine * _radial(row - 2 * N_KNOTS * m, weights, N_KNOTS)
-            value += part * radial
-        cosine, sine = _turned(cosine, sine, separation, m)
-    return value
+                sums = _with_harmonic(sums, part * sine, knots, bends, degree * degree + degree - m, N_INTERVALS)
+        if m == 0:
+            cosine, sine = separation[2], separation[0]
+        else:
+            cosine, sine = _turned(cosine, sine, separation)
+    rest = 1.0 - u
+    return rest * sums[0] + u * sums[1] + u * rest * (rest * sums[2] + u * sums[3])
 
 
 @triton.jit
-def _radial(row, weights, N_KNOTS: tl.constexpr):
-    """t of one (l, m)."""
-    at_first = weights[0] * tl.load(row) + weights[1] * tl.load(row + N_KNOTS)
-    return at_first + weights[2] * tl.load(row + 1) + weights[3] * tl.load(row + N_KNOTS + 1)
+def _with_harmonic(sums, harmonic, knots, bends, row: tl.constexpr, N_INTERVALS: tl.constexpr):
+    """Sums over harmonics of the values at both ends and the two bends, with one more."""
+    knot = knots + row * (N_INTERVALS + 1)
+    first, second = _bends(bends + 2 * row * N_INTERVALS)
+    return (
+        sums[0] + harmonic * tl.load(knot),
+        sums[1] + harmonic * tl.load(knot + 1),
+        sums[2] + harmonic * first,
+        sums[3] + harmonic * second,
+    )
+
+
+@triton.jit
+def _bends(place):
+    """Both bends of an interval; those of half precision in one load."""
+    if place.dtype.element_ty == tl.bfloat16:
+        both = tl.load(place.to(tl.pointer_type(tl.uint32)))
+        first, second = (both << 16).to(tl.float32, bitcast=True), (both & 0xFFFF0000).to(tl.float32, bitcast=True)
+    else:
+        first, second = tl.load(place), tl.load(place + 1)
+    return first, second
 
 
 @triton.jit
 def _next_part(part, below, separation, square, degree: tl.constexpr, m: tl.constexpr):
-    """Π_l^m / (2m − 1)!! from those of l − 1 and l − 2."""
-    rising = ((2 * degree - 1) / (degree - m)) * separation[1] * part
-    return rising - ((degree + m - 1) / (degree - m)) * square * below
+    """Π_l^m, scaled to begin with ζ^(l − m), from those of l − 1 and l − 2."""
+    rising = separation[1] * part
+    if degree > m + 1:
+        lowering: tl.constexpr = (degree - 1 - m) * (degree - 1 + m) / ((2 * degree - 1) * (2 * degree - 3))
+        rising -= lowering * square * below
+    return rising
 
 
 @triton.jit
-def _turned(cosine, sine, separation, m: tl.constexpr):
-    """(2m + 1)!! Re | Im (ξ + iη)^(m + 1) from those of m."""
-    eta, xi = (2 * m + 1) * separation[0], (2 * m + 1) * separation[2]
+def _turned(cosine, sine, separation):
+    """Re | Im (ξ + iη)^(m + 1) from those of m."""
+    eta, xi = separation[0], separation[2]
     return xi * cosine - eta * sine, xi * sine + eta * cosine

@@ -1,6 +1,6 @@
 """Density of orbitals in real space on a GPU: what `models.decoder.orbital` does on processors."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import prod
 from typing import Any, NamedTuple
 
@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from models.basis.gaussian import Orbitals
-from models.basis.harmonics import degree_of, norms
+from models.basis.harmonics import degree_of, leading_factors
 from models.decoder.frame import FloatArray, Frame
 from models.decoder.orbital import checked_degree, checked_points, fractional_positions
 from models.decoder.tile_kernels import Centres, Entries, Images, Runs, Tiles, fill_tiles, find_intervals, sum_runs
-from models.decoder.tiles import Chunk, GridTiles, PointTiles, Tiling, chunks, images_of
+from models.decoder.tiles import Chunk, GridTiles, PointTiles, Tiling, chunks, images_of, wrapped
+from models.decoder.together import Placed
 from models.interface import GridShape
 
 MOST_PAIRS = 2**24
@@ -45,11 +46,8 @@ class TiledDecoder:
     ) -> None:
         self._cell = np.asarray(cell, dtype=np.float64)
         self._is_periodic = is_periodic
-        norm = norms(checked_degree(orbitals)).to(orbitals.exponents.device)
-        tables = orbitals.tables()
-        self._tables = (tables.knots * norm).permute(0, 3, 2, 1).to(dtype).contiguous()
-        self._radii = tables.radii
-        fractional = fractional_positions(self._cell, is_periodic, positions, orbitals)
+        self._tables, self._radii = _tables(orbitals, dtype)
+        fractional = fractional_positions(self._cell, is_periodic, positions, orbitals.n_centres)
         self._images = images_of(self._frame((1, 1, 1)), fractional, self._radii)
 
     def on_grid(self, shape: GridShape) -> Tensor:
@@ -72,14 +70,46 @@ class TiledDecoder:
         Raises:
             ValueError: If the points have another shape or are not finite.
         """
-        points = checked_points(points)
-        return self._sum(PointTiles(self._frame((1, 1, 1)), points, self._tables.device), len(points))
+        positions = torch.from_numpy(wrapped(self._frame((1, 1, 1)), checked_points(points)))
+        return self._sum(PointTiles(positions.to(self._tables.device)), len(positions))
 
     def _frame(self, shape: GridShape) -> Frame:
         return Frame.of_cell(self._cell, shape, self._is_periodic)
 
     def _sum(self, tiling: Tiling, n_values: int) -> Tensor:
         return _Values.apply(self._tables, _Geometry(tiling, self._images, self._radii, n_values))
+
+
+def side_by_side(placed: Sequence[Placed], orbitals: Orbitals, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Values at points of several structures, all in one go: `models.decoder.together` says what they are.
+
+    The structures stand in a row, none in reach of another's points. Where that is, the CPU finds out: it is little
+    work in many steps.
+    """
+    tables, radii = _tables(orbitals, dtype)
+    images: list[Images] = []
+    points: list[Tensor] = []
+    n_centres, end = 0, 0.0
+    for one, its_radii in zip(placed, radii.cpu().split([len(one.positions) for one in placed]), strict=True):
+        frame = Frame.of_cell(np.asarray(one.cell, dtype=np.float64), (1, 1, 1), one.is_periodic)
+        fractional = fractional_positions(frame.cell, one.is_periodic, one.positions, len(its_radii))
+        of_images = images_of(frame, fractional, its_radii)
+        of_points = torch.from_numpy(wrapped(frame, checked_points(one.points)))
+        reach = sum(float(found.abs().max()) for found in (of_images.positions, of_points, its_radii) if found.numel())
+        shift = torch.tensor([end + reach, 0, 0], dtype=torch.float64)
+        images.append(Images(of_images.positions + shift, of_images.centres + n_centres))
+        points.append(of_points + shift)
+        n_centres, end = n_centres + len(its_radii), end + 2 * reach
+    there = [torch.cat(parts).to(radii.device) for parts in (*zip(*images, strict=True), points)]
+    tiling = PointTiles(there[2])
+    return _Values.apply(tables, _Geometry(tiling, Images(there[0], there[1]), radii, len(there[2])))
+
+
+def _tables(orbitals: Orbitals, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Value and slope at each knot, [n_centres, (L + 1)², n_knots, 2], and the centres' radii."""
+    factors = leading_factors(checked_degree(orbitals)).to(orbitals.exponents.device)
+    tables = orbitals.tables()
+    return (tables.knots * factors).permute(0, 3, 1, 2).to(dtype), tables.radii
 
 
 class _Geometry(NamedTuple):
@@ -94,7 +124,12 @@ class _Geometry(NamedTuple):
         return chunks(self.tiling, self.images, self.radii)
 
     def centres(self, tables: Tensor) -> Centres:
-        return Centres(tables, self.radii.to(tables.dtype))
+        knots, slopes = tables.unbind(3)
+        lines = knots.diff()
+        bends = torch.stack([slopes[..., :-1] - lines, lines - slopes[..., 1:]], 3)
+        if tables.dtype == torch.float32:
+            bends = bends.bfloat16()
+        return Centres(knots.contiguous(), bends, self.radii.to(tables.dtype))
 
 
 class _Values(torch.autograd.Function):
@@ -120,7 +155,7 @@ class _Values(torch.autograd.Function):
 
 def _gradient(tables: Tensor, geometry: _Geometry, upstream: Tensor) -> Tensor:
     """Gradient of the tables from that of the values."""
-    n_centres, n_harmonics, _, n_knots = tables.shape
+    n_centres, n_harmonics, n_knots, _ = tables.shape
     sizes, centres = _sizes(tables, geometry), geometry.centres(tables)
     of_runs = {**_degree(tables), **sizes, "N_LANES": PAIRS_TOGETHER, "num_warps": 1}
     of_runs["N_PADDED"] = 1 << (n_harmonics - 1).bit_length()
@@ -132,8 +167,8 @@ def _gradient(tables: Tensor, geometry: _Geometry, upstream: Tensor) -> Tensor:
         if len(sums):
             sum_runs[(len(sums),)](runs, *where, upstream, sums, **of_runs)
         of_intervals[runs.keys.long()] += sums
-    first, second = of_intervals.view(n_centres, n_knots - 1, 2, 2, n_harmonics).permute(2, 0, 4, 3, 1)
-    return torch.nn.functional.pad(first, (0, 1)) + torch.nn.functional.pad(second, (1, 0))
+    first, second = of_intervals.view(n_centres, n_knots - 1, 2, 2, n_harmonics).permute(2, 0, 4, 1, 3)
+    return torch.nn.functional.pad(first, (0, 0, 0, 1)) + torch.nn.functional.pad(second, (0, 0, 1, 0))
 
 
 def _portions(geometry: _Geometry) -> Iterator[tuple[Tiles, Entries]]:
@@ -159,7 +194,7 @@ def _runs(where: tuple[Tiles, Entries, Images, Centres], nowhere: int, sizes: di
 def _sizes(tables: Tensor, geometry: _Geometry) -> dict[str, Any]:
     """What all kernels are compiled for."""
     # Triton's default for the fusion of multiplication and addition is about to change.
-    return {"N_INTERVALS": tables.shape[3] - 1, "N_POINTS": geometry.tiling.n_points, "enable_fp_fusion": True}
+    return {"N_INTERVALS": tables.shape[2] - 1, "N_POINTS": geometry.tiling.n_points, "enable_fp_fusion": True}
 
 
 def _degree(tables: Tensor) -> dict[str, Any]:

@@ -1,10 +1,11 @@
-"""Tiles of points, and the lists of centres' images that reach them: plain torch, on any device.
+"""Tiles of points, and the lists of centres' images that reach them.
 
 A tile is a compact group of points: a brick of a grid, or neighbours among points anywhere. An image reaches it if its
 sphere touches the box around its points. Both are made in chunks, so that memory does not grow with the grid.
 """
 
 from collections.abc import Iterator
+from math import prod
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -12,19 +13,19 @@ import torch
 from torch import Tensor
 
 from models.decoder.frame import FloatArray, Frame
-from models.decoder.tile_kernels import Entries, Images, Tiles
+from models.decoder.tile_kernels import Entries, Images, Tiles, count_images, list_images, make_bricks
 
-BRICK = (4, 8, 8)
-"""Points of a tile of a grid, along each axis."""
+BRICK = (4, 4, 4)
+"""Points of a tile of a grid, along each axis: the smaller, the fewer of its points an image that touches it misses."""
 
 POINTS_OF_TILE = 64
 """Points of a tile of points anywhere; few, for they are far apart."""
 
-MOST_TESTS = 2**23
-"""Tiles times images that are tested at once: what memory the lists take."""
+MOST_POINTS = 2**21
+"""Points of the tiles that are made at once: what memory the lists take."""
 
-MOST_POINTS = 2**22
-"""Points of the tiles that are made at once."""
+IMAGES_TOGETHER = 128
+"""Images that are looked at together."""
 
 
 class Tiling(Protocol):
@@ -52,69 +53,66 @@ class GridTiles:
         device: Where tiles are made.
     """
 
-    n_points = BRICK[0] * BRICK[1] * BRICK[2]
+    n_points = prod(BRICK)
 
     def __init__(self, frame: Frame, planes: tuple[int, int], device: torch.device) -> None:
         self._first = planes[0]
-        self._shape = torch.tensor([planes[1] - planes[0], *frame.shape[1:].tolist()])
-        self._n_bricks = -(-self._shape // torch.tensor(BRICK))
+        self._shape = planes[1] - planes[0], *frame.shape[1:].tolist()
         self._steps = torch.from_numpy(frame.steps).to(device)
-        self._device = device
 
     @property
     def n_tiles(self) -> int:
-        return int(self._n_bricks.prod())
+        return prod(-(-n // along) for n, along in zip(self._shape, BRICK, strict=True))
 
     def part(self, first: int, last: int) -> Tiles:
-        bricks = self._indices(torch.arange(first, last, device=self._device), self._n_bricks)
-        within = self._indices(torch.arange(self.n_points, device=self._device), torch.tensor(BRICK))
-        size, shape = torch.tensor(BRICK, device=self._device), self._shape.to(self._device)
-        points = (bricks * size)[:, None] + within
-        is_there = (points < shape).all(2)
-        points = torch.minimum(points, shape - 1)
-        i, j, k = points.unbind(2)
-        places = torch.where(is_there, (i * shape[1] + j) * shape[2] + k, -1)
-        i = i + self._first
-        positions = torch.stack([i, j, k], 2).double() @ self._steps
-        return Tiles(positions.transpose(1, 2).contiguous(), places)
-
-    @staticmethod
-    def _indices(flat: Tensor, shape: Tensor) -> Tensor:
-        """Three indices for each flat one, [n, 3]."""
-        return torch.stack(torch.unravel_index(flat, tuple(shape.tolist())), 1)
+        n_tiles = last - first
+        points = self._steps.new_empty(n_tiles, 3, self.n_points)
+        tiles = Tiles(points, self._steps.new_empty(n_tiles, self.n_points, dtype=torch.int64))
+        make_bricks[(n_tiles,)](
+            tiles, self._steps, first, self._first, *self._shape, *BRICK, self.n_points, num_warps=1
+        )
+        return tiles
 
 
 class PointTiles:
-    """Points anywhere, neighbours together; in a crystal they are moved into the cell.
+    """Points anywhere, neighbours together.
 
     Args:
-        frame: The cell; its grid is not used.
-        points: Cartesian positions in Å, [n, 3].
-        device: Where tiles are made.
+        positions: Cartesian positions in Å, float64, [n, 3]; tiles are made where they are.
     """
 
     n_points = POINTS_OF_TILE
 
-    def __init__(self, frame: Frame, points: FloatArray, device: torch.device) -> None:
-        positions = torch.tensor(points, device=device)
-        if frame.is_periodic:
-            cell = torch.from_numpy(frame.cell).to(device)
-            fractional = positions @ torch.linalg.inv(cell)
-            positions = (fractional - fractional.floor()) @ cell
+    def __init__(self, positions: Tensor) -> None:
         order = torch.argsort(_morton(positions), stable=True)
-        self.n_tiles = -(-len(order) // self.n_points)
-        missing = self.n_tiles * self.n_points - len(order)
-        repeated = torch.cat([order, order[-1:].expand(missing)])
-        places = torch.cat([order, order.new_full((missing,), -1)])
-        self._tiles = Tiles(
-            positions[repeated].view(-1, self.n_points, 3).transpose(1, 2).contiguous(), places.view(-1, self.n_points)
-        )
+        n_missing = -len(order) % self.n_points
+        repeated = torch.cat([order, order[-1:].expand(n_missing)])
+        places = torch.cat([order, order.new_full((n_missing,), -1)])
+        points = positions[repeated].view(-1, self.n_points, 3).transpose(1, 2).contiguous()
+        self._tiles = Tiles(points, places.view(-1, self.n_points))
+
+    @property
+    def n_tiles(self) -> int:
+        return len(self._tiles.places)
 
     def part(self, first: int, last: int) -> Tiles:
         return Tiles(self._tiles.points[first:last], self._tiles.places[first:last])
 
 
-def _morton(positions: Tensor, n_bits: int = 10) -> Tensor:
+def wrapped(frame: Frame, points: FloatArray) -> FloatArray:
+    """Points, in a crystal moved into the cell.
+
+    Args:
+        frame: The cell; its grid is not used.
+        points: Cartesian positions in Å, [n, 3].
+    """
+    if not frame.is_periodic:
+        return points
+    fractional = points @ np.linalg.inv(frame.cell)
+    return (fractional - np.floor(fractional)) @ frame.cell
+
+
+def _morton(positions: Tensor, n_bits: int = 16) -> Tensor:
     """Places on Morton's curve through a box around all positions, which keeps neighbours together, int64, [n]."""
     if not len(positions):
         return torch.zeros(0, dtype=torch.int64, device=positions.device)
@@ -163,29 +161,24 @@ def chunks(tiling: Tiling, images: Images, radii: Tensor) -> Iterator[Chunk]:
         images: The images.
         radii: Of the centres in Å, float64, [n_centres].
     """
-    at_once = max(1, min(MOST_POINTS // tiling.n_points, MOST_TESTS // max(1, len(images.centres))))
+    at_once = max(1, MOST_POINTS // tiling.n_points)
     for first in range(0, tiling.n_tiles, at_once):
         tiles = tiling.part(first, min(first + at_once, tiling.n_tiles))
-        entries = _entries(tiles, images, radii[images.centres.long()])
+        starts, entries = _entries(tiles, images, radii)
         if len(entries.tiles):
-            bounds = torch.arange(len(tiles.places) + 1, dtype=torch.int32, device=radii.device)
-            yield Chunk(tiles, torch.searchsorted(entries.tiles, bounds, out_int32=True), entries)
+            yield Chunk(tiles, starts, entries)
 
 
-def _entries(tiles: Tiles, images: Images, radii: Tensor) -> Entries:
-    """Which image, whose radius is given, reaches which tile."""
-    low, high = tiles.points.amin(2), tiles.points.amax(2)
-    near = torch.nonzero(_touches(low.amin(0), high.amax(0), images.positions, radii)).squeeze(1)
-    touched = _touches(low[:, None], high[:, None], images.positions[near], radii[near])
-    tile, image = torch.nonzero(touched).unbind(1)
-    return Entries(tile.int(), near[image].int())
-
-
-def _touches(low: Tensor, high: Tensor, positions: Tensor, radii: Tensor) -> Tensor:
-    """Whether spheres reach into boxes with these corners: all are broadcast, and the last axis is x, y, z."""
-    squares = torch.zeros((), dtype=torch.float64, device=radii.device)
-    for axis in range(3):
-        position = positions[..., axis]
-        outside = torch.maximum(low[..., axis] - position, position - high[..., axis]).clamp(min=0)
-        squares = squares + outside.square()
-    return squares < radii.square()
+def _entries(tiles: Tiles, images: Images, radii: Tensor) -> tuple[Tensor, Entries]:
+    """First entry of each tile, and the number of all; which image reaches which tile."""
+    n_tiles, n_points = tiles.places.shape
+    counts = torch.empty(n_tiles, dtype=torch.int32, device=radii.device)
+    sizes = {"N_POINTS": n_points, "N_LANES": IMAGES_TOGETHER, "num_warps": 1}
+    where = tiles, images, len(images.centres), radii
+    count_images[(n_tiles,)](*where, counts, **sizes)
+    starts = torch.nn.functional.pad(counts.cumsum(0, dtype=torch.int32), (1, 0))
+    n_entries = int(starts[-1])
+    found = torch.empty(n_entries, dtype=torch.int32, device=radii.device)
+    list_images[(n_tiles,)](*where, starts, found, **sizes)
+    of_tiles = torch.arange(n_tiles, dtype=torch.int32, device=radii.device)
+    return starts, Entries(of_tiles.repeat_interleave(counts, output_size=n_entries), found)

@@ -5,11 +5,10 @@ import pytest
 import torch
 
 from models.catalog import load_model
-from models.density.orbital import model as orbital_model
 from models.interface import DensityModel, ExpandedField, GaugedField, Potential
 from rhocast.model_info import Property
 from rhocast.structure import Structure
-from tests.elsewhere import DEVICE, Distant, Elsewhere
+from tests.elsewhere import Place
 from tests.models.potential_contract import distorted_rock_salt
 
 WANT = frozenset({Property.ENERGY, Property.FORCES, Property.STRESS, Property.MAGMOMS})
@@ -23,7 +22,7 @@ def water(is_periodic: bool) -> Structure:
 
 
 @pytest.mark.parametrize("name", ["chgnet", "fastchgnet"])
-def test_potentials(name, monkeypatch):
+def test_potentials(name, elsewhere: Place, monkeypatch):
     there = [distorted_rock_salt("Na", "Cl", 2.82), distorted_rock_salt("Fe", "O", 2.15)]
 
     def answers(device: str) -> list:
@@ -32,8 +31,8 @@ def test_potentials(name, monkeypatch):
         return model.predict(there, WANT)
 
     monkeypatch.setattr(torch, "inference_mode", torch.no_grad)  # tensors of that device know of no other
-    with Elsewhere():
-        found = answers(str(DEVICE))
+    with elsewhere.scope:
+        found = answers(str(elsewhere.device))
     for one, other in zip(found, answers("cpu"), strict=True):
         assert one.energy == pytest.approx(other.energy, abs=ATOL)
         for part in ("forces", "stress", "magmoms"):
@@ -48,7 +47,7 @@ def test_potentials(name, monkeypatch):
         ("deep-density-water", water(is_periodic=True)),
     ],
 )
-def test_densities(name, structure, monkeypatch):
+def test_densities(name, structure, elsewhere: Place):
     points = structure.positions[0] + np.random.default_rng(0).normal(size=(50, 3))
 
     def answers(device: str) -> dict[str, np.ndarray]:
@@ -71,8 +70,7 @@ def test_densities(name, structure, monkeypatch):
         return found
 
     here = answers("cpu")
-    monkeypatch.setattr(orbital_model, "real_space_decoder", Distant)
-    with Elsewhere():
-        there = answers(str(DEVICE))
+    with elsewhere.scope:
+        there = answers(str(elsewhere.device))
     for part, expected in here.items():
         np.testing.assert_allclose(there[part], expected, rtol=1e-5, atol=1e-6, err_msg=part)

@@ -17,7 +17,7 @@ from tests.models.contract import bent_molecule, distorted_crystal
 from tests.models.decoder.brute_force import SHEARED, Example
 from tests.training.analytic_samples import grid_points, sample_of
 from training.coulomb import Waves, coulomb_error, electrons_in_waves
-from training.density import DensityExample, DensityTask, batch_loss, error_of
+from training.density import DensityExample, DensityTask, batch_loss, errors_of
 
 HARTREE, BOHR = 27.211386245988, 0.529177210903
 PROMOLECULE = Promolecule()
@@ -108,7 +108,7 @@ def test_the_exact_density_has_no_error(structure, config):
     network = strong_network(0, config)
     shape = (48, 54, 60) if structure.is_periodic else (96, 96, 96)
     example = DensityExample.of(sample_like(network, structure, shape), CONFIG.trunk.cutoff, PROMOLECULE)
-    exact, other = error_of(network, example), error_of(strong_network(1, config), example)
+    (exact,), (other,) = errors_of(network, [example]), errors_of(strong_network(1, config), [example])
     assert exact.coulomb < 1e-8 * other.coulomb
     assert exact.nmae.value < 1e-6
     assert other.nmae.value > 0.01
@@ -163,7 +163,7 @@ def test_the_loss_is_the_nmae_and_its_weight_times_the_energy(config):
     def loss(weight):
         return float(batch_loss(network, [example], n_points, np.random.default_rng(0), weight).detach())
 
-    error = error_of(network, example)
+    (error,) = errors_of(network, [example])
     assert loss(0.0) == pytest.approx(error.nmae.value, rel=1e-9)
     assert loss(3.0) - loss(0.0) == pytest.approx(3 * error.coulomb, rel=1e-6)
     task = DensityTask(network, [example], [sample], n_points, PROMOLECULE, 3.0)

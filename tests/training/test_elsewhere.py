@@ -13,10 +13,9 @@ import orbital_task
 import potential_task
 
 from models.density.deep_density.network import deep_density_network
-from models.density.orbital import model as orbital_model
 from models.density.orbital.network import OrbitalNetwork
 from models.density.promolecule import Promolecule
-from tests.elsewhere import DEVICE, Distant, Elsewhere
+from tests.elsewhere import DEVICE, Elsewhere, Place
 from tests.training.deep_samples import CONFIG, water
 from training.deep_density import DeepDensityTask, fit_background, point_examples
 from training.density import DensityTask
@@ -56,15 +55,9 @@ TASKS = {
 
 
 @pytest.fixture(params=TASKS)
-def task_on(request, monkeypatch) -> Callable[[torch.device | str], Task]:
+def task_on(request) -> Callable[[torch.device | str], Task]:
     """A new task with its network on a device."""
-    here = orbital_model.real_space_decoder
-
-    def make(device: torch.device | str) -> Task:
-        monkeypatch.setattr(orbital_model, "real_space_decoder", Distant if device == DEVICE else here)
-        return TASKS[request.param](device)
-
-    return make
+    return TASKS[request.param]
 
 
 def gradients(task: Task) -> dict[str, torch.Tensor]:
@@ -75,11 +68,11 @@ def gradients(task: Task) -> dict[str, torch.Tensor]:
     return {"loss": loss.detach().cpu()} | {name: one.cpu() for name, one in named.items()}
 
 
-def test_losses_and_gradients_are_those_of_the_cpu(task_on):
+def test_losses_and_gradients_are_those_of_the_cpu(task_on, elsewhere: Place):
     expected = gradients(task_on("cpu"))
-    with Elsewhere():
-        task = task_on(DEVICE)
-        assert {one.device for one in task.network.parameters()} == {DEVICE}
+    with elsewhere.scope:
+        task = task_on(elsewhere.device)
+        assert {one.device.type for one in task.network.parameters()} == {elsewhere.device.type}
         found = gradients(task)
     assert expected.keys() == found.keys()
     assert len(found) > 5
@@ -100,20 +93,20 @@ def figures_of(task: Task, folder: Path, n_epochs: int, n_finishing: int = 0) ->
     return [{name: figure for name, figure in figures.items() if name != "seconds"} for figures in told]
 
 
-def test_a_training_goes_as_on_the_cpu_and_ends_with_a_state_that_any_device_reads(task_on, tmp_path):
+def test_a_training_goes_as_on_the_cpu_and_ends_with_a_state_that_any_device_reads(task_on, elsewhere: Place, tmp_path):
     expected = figures_of(task_on("cpu"), tmp_path / "here", 2)
-    with Elsewhere():
-        found = figures_of(task_on(DEVICE), tmp_path / "there", 2)
-        assert figures_of(task_on(DEVICE), tmp_path / "here", 2) == []
+    with elsewhere.scope:
+        found = figures_of(task_on(elsewhere.device), tmp_path / "there", 2)
+        assert figures_of(task_on(elsewhere.device), tmp_path / "here", 2) == []
     assert figures_of(task_on("cpu"), tmp_path / "there", 2) == []
     for one, other in zip(found, expected, strict=True):
         assert one == pytest.approx(other, rel=1e-4)
 
 
-def test_finishing_goes_as_on_the_cpu(tmp_path):
+def test_finishing_goes_as_on_the_cpu(elsewhere: Place, tmp_path):
     expected = figures_of(clusters("cpu"), tmp_path / "here", 1, n_finishing=10)
-    with Elsewhere():
-        found = figures_of(clusters(DEVICE), tmp_path / "there", 1, n_finishing=10)
+    with elsewhere.scope:
+        found = figures_of(clusters(elsewhere.device), tmp_path / "there", 1, n_finishing=10)
     assert [one["finishing"] for one in found[1:]] == [10]
     for one, other in zip(found, expected, strict=True):
         assert one == pytest.approx(other, rel=1e-3)

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from models.basis.gaussian import Orbitals
 from models.basis.products import OrbitalProducts, Pairs
 from models.decoder.choice import OrbitalDecoder, real_space_decoder
 from models.decoder.product import ProductDecoder
+from models.decoder.together import Placed, at_points_of_each
 from models.density.learned import Domain, learned_info, read_learned
 from models.density.orbital.config import OrbitalConfig
 from models.density.orbital.network import Expansion, OrbitalNetwork, expanded
@@ -59,16 +61,47 @@ def centres_of(expansion: Expansion, index: int) -> list[Centres]:
         expansion: Orbitals of the batch.
         index: Place of the structure in the batch.
     """
-    kinds = [(expansion.graph.positions, expansion.graph.structure_of_atom, expansion.atoms)]
-    if expansion.bonds is not None:
-        kinds.append((expansion.bond_positions, expansion.structure_of_bond, expansion.bonds))
     found = []
-    for positions, structure_of, orbitals in kinds:
+    for positions, structure_of, orbitals in _kinds(expansion):
         chosen = torch.nonzero(structure_of == index).squeeze(1)
         if len(chosen):
             of_structure = Orbitals(orbitals.exponents[chosen], orbitals.coefficients[chosen])
             found.append(Centres(positions[chosen].detach().cpu().numpy(), of_structure))
     return found
+
+
+def _kinds(expansion: Expansion) -> list[tuple[Tensor, Tensor, Orbitals]]:
+    """Positions, structures and functions of atoms, and of bonds if the model has them; ordered by structures."""
+    kinds = [(expansion.graph.positions, expansion.graph.structure_of_atom, expansion.atoms)]
+    if expansion.bonds is not None:
+        kinds.append((expansion.bond_positions, expansion.structure_of_bond, expansion.bonds))
+    return kinds
+
+
+def added_at_points(expansion: Expansion, structures: Sequence[Structure], points: Sequence[FloatArray]) -> Tensor:
+    """What orbitals and products add to promolecules at points of each structure in e/Å³, float64, [Σ n_points].
+
+    Args:
+        expansion: Orbitals of the batch.
+        structures: Its structures.
+        points: Cartesian points of each in Å, [n_points, 3].
+    """
+    added = torch.zeros(sum(map(len, points)), dtype=torch.float64, device=expansion.graph.positions.device)
+    for positions, structure_of, orbitals in _kinds(expansion):
+        counts = torch.bincount(structure_of, minlength=len(structures)).tolist()
+        places = positions.detach().cpu().split(counts)
+        placed = [
+            Placed(structure.cell, structure.is_periodic, place.numpy(), wanted)
+            for structure, place, wanted in zip(structures, places, points, strict=True)
+        ]
+        added = added + at_points_of_each(placed, orbitals)
+    products = [products_of(expansion, index) for index in range(len(structures))]
+    of_products = [
+        one.decoder(structure).at_points(wanted)
+        for one, structure, wanted in zip(products, structures, points, strict=True)
+        if one
+    ]
+    return added + torch.cat(of_products) if of_products else added
 
 
 @dataclass(frozen=True, eq=False)

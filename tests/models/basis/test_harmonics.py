@@ -4,7 +4,7 @@ import torch
 from e3nn import o3
 from scipy.special import sph_harm_y
 
-from models.basis.harmonics import degree_of, degrees, n_harmonics, norms, solid_harmonics
+from models.basis.harmonics import degree_of, degrees, leading_factors, n_harmonics, solid_harmonics
 
 VECTORS = torch.from_numpy(np.random.default_rng(0).standard_normal((40, 3)))
 
@@ -27,16 +27,17 @@ def test_they_are_scipys_with_y_as_the_polar_axis():
             np.testing.assert_allclose(found[:, degree**2 + degree + m], expected, rtol=0, atol=1e-12)
 
 
-def test_norms_make_powers_of_z_and_x_the_harmonics_of_the_highest_orders():
-    """In the plane y = 0 those of |m| = l are norm · (2l − 1)!! Re | Im (z + ix)^l."""
-    x, _, z = VECTORS.unbind(1)
-    plane = torch.stack([x, torch.zeros_like(x), z], 1)
-    for degree, factor in ((1, 1), (2, 3), (3, 15), (4, 105)):
-        power = (z + 1j * x) ** degree
-        found = solid_harmonics(plane, degree)
-        for m, part in ((degree, power.real), (-degree, power.imag)):
+def test_leading_factors_are_all_that_is_left_where_the_square_is_zero():
+    """Along a complex vector with x² + y² + z² = 0 a harmonic is factor · y^(l − |m|) Re | Im (z + ix)^|m|."""
+    x, z = 0.3, 0.8
+    y = 1j * np.hypot(x, z)
+    found = solid_harmonics(torch.tensor([x, y, z], dtype=torch.complex128), 6)
+    for degree in range(7):
+        for m in range(-degree, degree + 1):
+            power = (z + 1j * x) ** abs(m)
+            leading = y ** (degree - abs(m)) * (power.real if m >= 0 else power.imag)
             at = degree**2 + degree + m
-            torch.testing.assert_close(found[:, at], norms(degree)[at] * factor * part, rtol=0, atol=1e-12)
+            assert complex(found[at]) == pytest.approx(float(leading_factors(6)[at]) * leading, rel=1e-12)
 
 
 def test_p_x_points_along_x():

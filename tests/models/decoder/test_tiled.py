@@ -12,7 +12,8 @@ from models.basis.gaussian import Orbitals
 from models.decoder import tiled, tiles
 from models.decoder.choice import on_grid, real_space_decoder
 from models.decoder.orbital import RealSpaceDecoder
-from models.decoder.tiled import TiledDecoder
+from models.decoder.tiled import TiledDecoder, side_by_side
+from models.decoder.together import Placed
 from tests.models.decoder.brute_force import CELLS, SHEARED, TINY, Example, fractional_grid
 from tests.models.decoder.test_orbital import assert_close
 
@@ -145,6 +146,41 @@ def test_gradients_are_those_of_finite_differences():
 
     inputs = (sharp.requires_grad_(True), start.coefficients.clone().requires_grad_(True))
     assert torch.autograd.gradcheck(loss, inputs, eps=1e-5, rtol=1e-5, atol=1e-7, fast_mode=True)
+
+
+def three_structures() -> tuple[list[Placed], Orbitals]:
+    """A crystal, a molecule in it, and one without centres; points of each, and functions of all centres."""
+    examples = [example_in(SHEARED, True, 1), example_in(TINY, False, 1)]
+    rng = np.random.default_rng(8)
+    placed = [
+        Placed(one.cell, one.is_periodic, one.positions, rng.uniform(-1, 1, (n, 3)) @ one.cell)
+        for one, n in zip(examples, (30, 50), strict=True)
+    ]
+    placed.insert(1, Placed(SHEARED, False, np.zeros((0, 3)), np.zeros((2, 3))))
+    functions = [on_device(one.orbitals()) for one in examples]
+    exponents, coefficients = (
+        torch.cat([getattr(f, name) for f in functions]) for name in ("exponents", "coefficients")
+    )
+    return placed, Orbitals(exponents.requires_grad_(True), coefficients.requires_grad_(True))
+
+
+def test_several_structures_at_once_are_each_by_itself_with_their_gradients():
+    placed, orbitals = three_structures()
+    found = side_by_side(placed, orbitals, torch.float64)
+    split = (part.split([len(one.positions) for one in placed]) for part in (orbitals.exponents, orbitals.coefficients))
+    expected = torch.cat(
+        [
+            TiledDecoder(one.cell, one.is_periodic, one.positions, Orbitals(*functions), torch.float64).at_points(
+                one.points
+            )
+            for one, *functions in zip(placed, *split, strict=True)
+        ]
+    )
+    assert_close(found.detach().cpu(), expected.detach().cpu(), 1e-12)
+    functions = orbitals.exponents, orbitals.coefficients
+    gradients = (torch.autograd.grad(one.square().sum(), functions) for one in (found, expected))
+    for gradient, same in zip(*gradients, strict=True):
+        assert_close(gradient.cpu(), same.cpu(), 1e-11)
 
 
 def test_no_centres_give_no_density():
