@@ -27,7 +27,7 @@ from training.assembly import density_task
 from training.config import TrainingConfig
 from training.curves import draw_scaling, power_law
 from training.dataset import covered, samples
-from training.density import DensityExample, error_of
+from training.density import DensityExample, errors_of
 from training.loop import Training, learning_curve
 
 Table = dict[str, Any]
@@ -146,7 +146,7 @@ def trained(config: TrainingConfig, folder: Path) -> Outcome:
     network = cast(OrbitalNetwork, training.run())
     held_out = covered(samples(config.sets, "validation"), config.orbitals.trunk.elements)
     examples = [DensityExample.of(one, config.orbitals.trunk.cutoff, task.promolecule) for one in held_out]
-    errors = [error_of(network, example) for example in examples]
+    errors = errors_of(network, examples)
     return Outcome(
         n_weights=sum(parameter.numel() for parameter in network.parameters()),
         n_training=task.n_examples,

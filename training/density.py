@@ -136,7 +136,12 @@ class DensityError:
 
 
 def errors_of(network: OrbitalNetwork, examples: Sequence[DensityExample]) -> list[DensityError]:
-    """The error of a network on each of some structures, from one pass."""
+    """The error of a network on each of some structures."""
+    batches = [examples[first:][:MEASURED_TOGETHER] for first in range(0, len(examples), MEASURED_TOGETHER)]
+    return [error for batch in batches for error in _errors_of_batch(network, batch)]
+
+
+def _errors_of_batch(network: OrbitalNetwork, examples: Sequence[DensityExample]) -> list[DensityError]:
     with torch.no_grad():
         expansion = _expansion(network, examples)
         points = [example.points for example in examples]
@@ -191,8 +196,7 @@ class DensityTask:
 
     def evaluate(self, network: nn.Module) -> Mapping[str, float]:
         """Errors on the validation structures; the Coulomb energy of the error in eV per electron, on average."""
-        batches = [self._held_out[first:][:MEASURED_TOGETHER] for first in range(0, self.n_held_out, MEASURED_TOGETHER)]
-        errors = [error for batch in batches for error in errors_of(cast(OrbitalNetwork, network), batch)]
+        errors = errors_of(cast(OrbitalNetwork, network), self._held_out)
         spread = Spread.of([error.nmae for error in errors])
         return {
             "validation_nmae": spread.mean,

@@ -153,11 +153,11 @@ def count_images(tiles: Tiles, images: Images, n_images, radii, counts, N_POINTS
     """
     tile = tl.program_id(0)
     low, high = _box(tiles, tile, N_POINTS)
-    count = 0
+    found = tl.zeros([N_LANES], tl.int32)
     for first in range(0, n_images, N_LANES):
         touched = _touches(low, high, images, first + tl.arange(0, N_LANES), n_images, radii)
-        count += tl.sum(touched.to(tl.int32))
-    tl.store(counts + tile, count)
+        found += touched.to(tl.int32)
+    tl.store(counts + tile, tl.sum(found))
 
 
 @triton.jit(do_not_specialize=["n_images"])

@@ -6,7 +6,7 @@ sphere touches the box around its points. Both are made in chunks, so that memor
 
 from collections.abc import Iterator
 from math import prod
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -68,9 +68,9 @@ class GridTiles:
         n_tiles = last - first
         points = self._steps.new_empty(n_tiles, 3, self.n_points)
         tiles = Tiles(points, self._steps.new_empty(n_tiles, self.n_points, dtype=torch.int64))
-        make_bricks[(n_tiles,)](
-            tiles, self._steps, first, self._first, *self._shape, *BRICK, self.n_points, num_warps=1
-        )
+        sizes: dict[str, Any] = {"B0": BRICK[0], "B1": BRICK[1], "B2": BRICK[2]}
+        sizes |= {"N_POINTS": self.n_points, "num_warps": 1}
+        make_bricks[(n_tiles,)](tiles, self._steps, first, self._first, *self._shape, **sizes)
         return tiles
 
 
@@ -173,7 +173,7 @@ def _entries(tiles: Tiles, images: Images, radii: Tensor) -> tuple[Tensor, Entri
     """First entry of each tile, and the number of all; which image reaches which tile."""
     n_tiles, n_points = tiles.places.shape
     counts = torch.empty(n_tiles, dtype=torch.int32, device=radii.device)
-    sizes = {"N_POINTS": n_points, "N_LANES": IMAGES_TOGETHER, "num_warps": 1}
+    sizes: dict[str, Any] = {"N_POINTS": n_points, "N_LANES": IMAGES_TOGETHER, "num_warps": 1}
     where = tiles, images, len(images.centres), radii
     count_images[(n_tiles,)](*where, counts, **sizes)
     starts = torch.nn.functional.pad(counts.cumsum(0, dtype=torch.int32), (1, 0))
