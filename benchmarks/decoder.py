@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from e3nn import o3
 from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.machine import machine_line
 from models.basis.gaussian import BOHR, Orbitals
@@ -106,6 +107,17 @@ def seconds_on_gpu(run: Callable[[], Any], n_runs: int) -> float:
         torch.cuda.synchronize()
         durations.append(time.perf_counter() - start)
     return float(np.median(durations[2:]))
+
+
+def seconds_of_kernel(name: str, run: Callable[[], Any], n_runs: int) -> float:
+    """Mean time that the kernels of a name take of the GPU in each of some runs, in seconds."""
+    run()
+    with profile(activities=[ProfilerActivity.CUDA]) as watched:
+        for _ in range(n_runs):
+            run()
+        torch.cuda.synchronize()
+    microseconds = sum(one.device_time_total for one in watched.key_averages() if name in one.key)
+    return 1e-6 * microseconds / n_runs
 
 
 def grid_points(case: Decoded) -> np.ndarray:
@@ -197,6 +209,8 @@ def report_gpu(case: Decoded, pairs: int, points: np.ndarray) -> None:
         f"  GPU            {case.n_points / grid:9.2e} points/s, {pairs / grid:8.2e} pairs/s; {1e3 * grid:.2f} ms, "
         f"{grid / floor:.1f} × its floor, largest difference {difference:.0e}"
     )
+    sums = seconds_of_kernel("fill_tiles", lambda: made.on_grid(case.shape), 10)
+    print(f"    sums alone   {1e3 * sums:9.2f} ms, {sums / floor:.1f} × the floor")
     print(f"    tables       {1e3 * seconds_on_gpu(case.on_gpu, 20):9.2f} ms before the first grid")
     made, coefficients = case.on_gpu(requires_grad=True)
     values = made.on_grid(case.shape)

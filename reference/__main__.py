@@ -22,7 +22,7 @@ from reference.inventory import summary, verification
 from reference.labelling import ROOT, Labeller, LabellingFailed
 from reference.maker import Order, Outcome
 from reference.maker import make as make_order
-from reference.packing import pack, write_manifest
+from reference.packing import pack, thin, write_manifest
 from reference.physics.command import physics
 from reference.pilot import pilot_records, pilot_set
 from reference.sets import NAMES, structure_set
@@ -142,6 +142,16 @@ def pack_sets(
         for path in pack(name, out, shipped):
             size = path.stat().st_size / 1e6
             console.print(f"{path}: {len(read_listing(path))} records, {size:.1f} MB", highlight=False)
+    console.print(f"{write_manifest(shipped)} written", highlight=False)
+
+
+@application.command("thin")
+def thin_sets(
+    set_names: Annotated[list[str], typer.Argument(metavar="SET")], shipped: Shipped = DEFAULT_SHIPPED
+) -> None:
+    """Makes room: shipped records to learn from keep no more points than the set is to have; writes the manifest."""
+    for name in set_names:
+        console.print(f"{name}: {thin(name, shipped)} records thinned", highlight=False)
     console.print(f"{write_manifest(shipped)} written", highlight=False)
 
 

@@ -51,6 +51,34 @@ def compact(record: Record, n_points: int | None, uniform_share: float = 0.5) ->
     return replace(record, arrays=arrays, attributes=attributes)
 
 
+def thinned(record: Record, n_points: int) -> Record:
+    """A compact record with fewer of its points, drawn from them as if from the grid; the same whenever asked again.
+
+    A point that was there with the chance π stays with π'/π, so that it is there with π' = min(1, q (f + s·ρ)).
+
+    Args:
+        record: A record that has lost points already.
+        n_points: How many stay, fewer than there are.
+    """
+    density = record.arrays["density"].astype(np.float64)
+    floor, slope = (record.attributes[name] for name in ("inclusion_floor", "inclusion_slope"))
+    before = np.minimum(1, floor + slope * density)
+    share = n_points / len(density)
+    for _ in range(1000):
+        stays = np.minimum(1, share * (floor + slope * density)) / before
+        step = n_points / stays.sum()
+        share *= step
+        if abs(step - 1) < 1e-12:
+            break
+    seed = int(record.attributes["content_hash"][16:32], 16)
+    chosen = systematic_sample(stays, np.random.default_rng(seed))
+    return replace(
+        record,
+        arrays=dict(record.arrays) | {name: record.arrays[name][chosen] for name in ("density", "point_indices")},
+        attributes=dict(record.attributes) | {"inclusion_floor": share * floor, "inclusion_slope": share * slope},
+    )
+
+
 def inclusion(density: FloatArray, n_points: int, uniform_share: float) -> tuple[float, float]:
     """f and s of the chances min(1, f + s·ρ) that sum to the number of points.
 

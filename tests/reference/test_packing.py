@@ -8,7 +8,7 @@ from reference.errors import DamagedShard, UnknownSet
 from reference.folder import SetFolder
 from reference.inventory import verification
 from reference.maker import Maker, Order
-from reference.packing import manifest, pack, write_manifest
+from reference.packing import manifest, pack, thin, write_manifest
 from reference.shards import read_records, shards
 from reference.structure import StructureSet
 
@@ -72,6 +72,20 @@ def test_what_was_shipped_stays_and_new_records_make_a_new_shard(folders):
     assert (first.read_bytes(), second.name) == (before, "crystals-001.h5")
     assert verification([first, second]).n_records == 5
     assert sum(n == 4096 for n in points(shipped).values()) == 2
+
+
+def test_records_to_learn_from_may_be_thinned_and_no_others(folders, monkeypatch):
+    made, shipped, make = folders
+    make(5)
+    (path,) = pack("crystals", made, shipped)
+    before = points(shipped)
+    assert thin("crystals", shipped) == 0
+    monkeypatch.setitem(packing.TRAINING_POINTS, "crystals", 100)
+    assert thin("crystals", shipped) == 2
+    found = points(shipped)
+    assert all(abs(found.pop(name) - 100) <= 1 for name in "03")
+    assert found == {name: before[name] for name in "124"}
+    assert verification([path]).complaints == []
 
 
 def test_what_is_shipped_is_not_made_again(folders):

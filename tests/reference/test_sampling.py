@@ -6,7 +6,7 @@ import pytest
 from reference.checks import check_record
 from reference.errors import BadRecord
 from reference.record import FIELDS
-from reference.sampling import compact, inclusion, systematic_sample
+from reference.sampling import compact, inclusion, systematic_sample, thinned
 from reference.settings import set_settings
 from reference.shards import read_records, write_shard
 
@@ -77,6 +77,26 @@ def test_a_grid_with_no_more_points_stays_whole(record):
 def test_points_cannot_be_drawn_twice(record):
     with pytest.raises(BadRecord, match="1500 points of 4096"):
         compact(compact(record, 1500), 100)
+
+
+def test_a_compact_record_may_be_thinned_and_still_stands_for_the_grid(record):
+    before = compact(record, 1500)
+    found = thinned(before, 700)
+    check_record(found, set_settings("crystals"))
+    assert abs(len(found.arrays["density"]) - 700) <= 1
+    assert set(found.arrays["point_indices"]) < set(before.arrays["point_indices"])
+    assert found.weights @ found.arrays["density"] == pytest.approx(record.weights @ record.arrays["density"], rel=0.02)
+    np.testing.assert_array_equal(thinned(before, 700).arrays["point_indices"], found.arrays["point_indices"])
+
+
+def test_chances_of_thinned_points_are_those_of_points_drawn_at_once(record):
+    """Where chances were cut at one, too."""
+    at_once, found = compact(record, 700), thinned(compact(record, 3000), 700)
+    density = record.arrays["density"]
+    for one in (at_once, found):
+        chances = np.minimum(1, one.attributes["inclusion_floor"] + one.attributes["inclusion_slope"] * density)
+        assert chances.sum() == pytest.approx(700, rel=0.03)
+    assert found.attributes["inclusion_slope"] == pytest.approx(at_once.attributes["inclusion_slope"], rel=0.05)
 
 
 @pytest.mark.parametrize(
