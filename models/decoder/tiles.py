@@ -112,17 +112,28 @@ def wrapped(frame: Frame, points: FloatArray) -> FloatArray:
     return (fractional - np.floor(fractional)) @ frame.cell
 
 
-def _morton(positions: Tensor, n_bits: int = 16) -> Tensor:
-    """Places on Morton's curve through a box around all positions, which keeps neighbours together, int64, [n]."""
+SPREADS = (
+    (32, 0x1F00000000FFFF),
+    (16, 0x1F0000FF0000FF),
+    (8, 0x100F00F00F00F00F),
+    (4, 0x10C30C30C30C30C3),
+    (2, 0x1249249249249249),
+)
+"""Shifts, and masks of what each leaves, that move 21 bits of a number three places apart."""
+
+
+def _morton(positions: Tensor) -> Tensor:
+    """Places on Morton's curve through a cube around all positions, which keeps neighbours together, int64, [n]."""
     if not len(positions):
         return torch.zeros(0, dtype=torch.int64, device=positions.device)
     low, high = positions.amin(0), positions.amax(0)
     # A cube, not the box itself: bits of all axes stand for one length.
     edge = (high - low).max().clamp(min=1e-9)
-    digits = ((positions - low) / edge * (2**n_bits - 1)).long()
-    bits = (digits[..., None] >> torch.arange(n_bits, device=positions.device)) & 1
-    shifts = 3 * torch.arange(n_bits, device=positions.device) + torch.arange(3, device=positions.device)[:, None]
-    return (bits << shifts).sum((1, 2))
+    bits = ((positions - low) / edge * (2**21 - 1)).long()
+    for shift, mask in SPREADS:
+        bits = (bits | bits << shift) & mask
+    x, y, z = bits.unbind(1)
+    return x | y << 1 | z << 2
 
 
 def images_of(frame: Frame, fractional: FloatArray, radii: Tensor) -> Images:

@@ -225,3 +225,10 @@ def test_input_that_does_not_fit_is_refused():
         decoder(example).at_points(np.zeros(3))
     with pytest.raises(ValueError, match="found orbitals up to l = 7; expected l ≤ 6"):
         TiledDecoder(SHEARED, True, np.zeros((1, 3)), on_device(Orbitals(torch.ones(1, 1), torch.zeros(1, 1, 64))))
+
+
+def test_tiles_of_points_are_compact():
+    """64 of 4,096 points in a cube fill a 64th of it: their boxes may be four times as large."""
+    points = torch.rand(4096, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    low, high = (getattr(tiles.PointTiles(points).part(0, 64).points, way)(2) for way in ("amin", "amax"))
+    assert float((high - low).prod(1).mean()) < 4 / 64
