@@ -35,7 +35,7 @@ LONG = 5.0
 
 
 def seconds(run: Callable[[], Any]) -> float:
-    """Shortest of some runs, in seconds of the processor; what is compiled and read once counts in none but the first."""
+    """Shortest of some runs, in seconds of the processor; compiling counts in the first alone."""
     durations: list[float] = []
     while len(durations) < N_RUNS and (not durations or durations[-1] < LONG):
         start = time.process_time()
