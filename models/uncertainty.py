@@ -141,6 +141,8 @@ class Calibration:
         coverage: Share of structures whose error is meant to be below the bound.
         n_structures: Structures that it was calibrated on.
         n_crossed: How many of them the model has learned from; networks that have not said how they err there.
+        rank: Spearman's correlation of their errors with what is expected of them, each group judged by a gauge that
+            has not seen it; None if they were too few, or nobody has looked.
     """
 
     slope: float
@@ -149,6 +151,7 @@ class Calibration:
     coverage: float
     n_structures: int
     n_crossed: int = 0
+    rank: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

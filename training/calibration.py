@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.stats import spearmanr
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import GroupKFold
@@ -59,6 +60,9 @@ FLOOR_OF_COVARIANCE = 0.01
 
 MOST_COMPONENTS = 10
 MOST_FOLDS = 4
+FEWEST_RANKED = 10
+"""Structures that a rank correlation takes."""
+
 ATOMS_OF_AN_OFFSET = 20
 """Atoms of an element whose own mean counts as much as that of all elements."""
 
@@ -193,8 +197,10 @@ def fit_gauge(
     """
     known = _Known(learned, [Seen.of(learned, case) for case in cases], left_out, crossed)
     gauge = known.gauge()
-    factor = conformal_quantile(known.held_out_ratios(gauge), COVERAGE)
-    return replace(gauge, calibration=replace(gauge.calibration, factor=factor))
+    judged = known.judged_by_others(gauge)
+    factor = conformal_quantile([error / expected for error, expected in judged], COVERAGE)
+    rank = float(spearmanr(judged)[0]) if len(judged) >= FEWEST_RANKED else None
+    return replace(gauge, calibration=replace(gauge.calibration, factor=factor, rank=rank))
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,21 +226,21 @@ class _Known:
         missing = sum(one.case.nmae for one in seen) / sum(one.expected_nmae(gauge) for one in seen)
         return replace(gauge, offsets=gauge.offsets + np.log(missing))
 
-    def held_out_ratios(self, whole: Gauge) -> list[float]:
-        """NMAE of each structure over what the others say of it, its own group left out; empty if there is one group.
+    def judged_by_others(self, whole: Gauge) -> list[tuple[float, float]]:
+        """NMAE of each structure, and what the others say of it, its own group left out; empty if there is one group.
 
         Args:
             whole: The gauge of all.
         """
         bounds = (whole.calibration.familiar, *whole.margins.tolist())
         seen = [*self.held_out, *_familiar(self.crossed, bounds)]
-        ratios: list[float] = []
+        judged: list[tuple[float, float]] = []
         for group in sorted({one.case.group for one in seen}):
             others = self._without(group)
             if others.held_out:
                 gauge = others.gauge()
-                ratios += [one.case.nmae / one.expected_nmae(gauge) for one in seen if one.case.group == group]
-        return ratios
+                judged += [(one.case.nmae, one.expected_nmae(gauge)) for one in seen if one.case.group == group]
+        return judged
 
     def _without(self, group: str) -> "_Known":
         held_out, crossed = ([one for one in some if one.case.group != group] for some in (self.held_out, self.crossed))

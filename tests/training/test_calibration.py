@@ -6,6 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
 from sklearn.mixture import GaussianMixture
 
 from models.density.orbital.model import OrbitalDensity
@@ -224,12 +225,27 @@ def test_structures_of_a_group_are_left_out_together():
 
 def ratios(learned: Learned, known: list[Case]) -> list[float]:
     """What each structure has of what all others expect, rising."""
+    return sorted(one.nmae / said for one, said in zip(known, said_by_others(learned, known), strict=True))
+
+
+def said_by_others(learned: Learned, known: list[Case]) -> list[float]:
+    """NMAE of each structure that all others expect."""
     found = []
     for left_out in known:
         others = fit_gauge(learned, [one for one in known if one is not left_out])
         errors, _ = others.errors(left_out.traits)
-        found.append(left_out.errors.sum() / float(errors.sum()))
-    return sorted(found)
+        found.append(float(errors.sum()) / left_out.n_electrons)
+    return found
+
+
+def test_a_gauge_tells_how_well_it_ranks_what_it_has_not_seen():
+    learned = surroundings()
+    true, blurred = (cases(learned, 40, noise=noise) for noise in (0.05, 2.0))
+    expected = spearmanr(said_by_others(learned, blurred), [one.nmae for one in blurred])[0]
+    found = fit_gauge(learned, blurred).calibration.rank
+    assert found == pytest.approx(expected, abs=1e-6)
+    assert fit_gauge(learned, true).calibration.rank > max(0.8, found)
+    assert fit_gauge(learned, true[:9]).calibration.rank is None
 
 
 def test_unfamiliar_is_never_taken_for_better_known():
