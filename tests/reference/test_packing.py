@@ -88,6 +88,17 @@ def test_records_to_learn_from_may_be_thinned_and_no_others(folders, monkeypatch
     assert verification([path]).complaints == []
 
 
+def test_a_whole_grid_to_learn_from_is_thinned_too(folders, monkeypatch):
+    made, shipped, make = folders
+    make(1)
+    monkeypatch.setitem(packing.TRAINING_POINTS, "crystals", 4096)
+    (path,) = pack("crystals", made, shipped)
+    monkeypatch.setitem(packing.TRAINING_POINTS, "crystals", 300)
+    assert (points(shipped)["0"], thin("crystals", shipped)) == (4096, 1)
+    assert abs(points(shipped)["0"] - 300) <= 1
+    assert verification([path]).complaints == []
+
+
 def test_what_is_shipped_is_not_made_again(folders):
     made, shipped, make = folders
     make(3)
