@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from math import ceil
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -199,7 +200,7 @@ def fit_gauge(
     gauge = known.gauge()
     judged = known.judged_by_others(gauge)
     factor = conformal_quantile([error / expected for error, expected in judged], COVERAGE)
-    rank = float(spearmanr(judged)[0]) if len(judged) >= FEWEST_RANKED else None
+    rank = cast(float, spearmanr(judged)[0]) if len(judged) >= FEWEST_RANKED else None
     return replace(gauge, calibration=replace(gauge.calibration, factor=factor, rank=rank))
 
 
