@@ -12,7 +12,8 @@ from models.basis.gaussian import Orbitals
 from models.basis.harmonics import degree_of, leading_factors
 from models.decoder.frame import FloatArray, Frame
 from models.decoder.orbital import checked_degree, checked_points, fractional_positions
-from models.decoder.tile_kernels import Centres, Entries, Images, Runs, Tiles, fill_tiles, find_intervals, sum_runs
+from models.decoder.tile_kernels import Centres, Entries, Runs, fill_tiles, find_intervals, sum_runs
+from models.decoder.tile_making import Images, Tiles
 from models.decoder.tiles import Chunk, GridTiles, PointTiles, Tiling, chunks, images_of, wrapped
 from models.decoder.together import Placed
 from models.interface import GridShape

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from models.decoder.frame import FloatArray, Frame
-from models.decoder.tile_kernels import Entries, Images, Tiles, count_images, list_images, make_bricks
+from models.decoder.tile_kernels import Entries
+from models.decoder.tile_making import Images, Tiles, count_images, list_images, make_bricks
 
 BRICK = (4, 4, 4)
 """Points of a tile of a grid, along each axis: the smaller, the fewer of its points an image that touches it misses."""

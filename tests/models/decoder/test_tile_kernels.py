@@ -17,8 +17,9 @@ import sys
 from triton import compile
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from models.decoder import tile_kernels
-from models.decoder.tile_kernels import Centres, Entries, Images, Runs, Tiles
+from models.decoder import tile_kernels, tile_making
+from models.decoder.tile_kernels import Centres, Entries, Runs
+from models.decoder.tile_making import Images, Tiles
 
 SIZES = {
     "HIGHEST_DEGREE": 1, "N_INTERVALS": 192, "N_POINTS": 64, "N_LANES": 128, "N_PADDED": 4, "B0": 4, "B1": 4, "B2": 4
@@ -32,7 +33,7 @@ TYPES = {
     **dict.fromkeys(SIZES, "constexpr"),
 }
 for name in sys.argv[1:]:
-    kernel = getattr(tile_kernels, name)
+    kernel = getattr(tile_kernels, name, None) or getattr(tile_making, name)
     names = kernel.arg_names
     source = ASTSource(kernel, {n: TYPES[n] for n in names}, {n: SIZES[n] for n in names if n in SIZES})
     made = compile(source, GPUTarget("cuda", 90, 32), {"num_warps": 1, "enable_fp_fusion": True})
