@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from models.decoder.frame import FloatArray, Frame
+from models.decoder.orbital import fractional_positions
 from models.decoder.tile_kernels import Entries
 from models.decoder.tile_making import Images, Tiles, count_images, list_images, make_bricks
 
@@ -109,8 +110,7 @@ def wrapped(frame: Frame, points: FloatArray) -> FloatArray:
     """
     if not frame.is_periodic:
         return points
-    fractional = points @ np.linalg.inv(frame.cell)
-    return (fractional - np.floor(fractional)) @ frame.cell
+    return fractional_positions(frame.cell, True, points, len(points)) @ frame.cell
 
 
 SPREADS = (
