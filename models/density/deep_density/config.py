@@ -21,6 +21,7 @@ class EnvironmentConfig:
         n_hidden: Width of the layers.
         mean_neighbours: Neighbours on average; a constant, whatever the structure.
         softening: δ in Å: directions fade to nothing nearer than that.
+        correlation: 2 where its tensors are multiplied with themselves, so that clusters know of triples; else 1.
     """
 
     cutoff: float
@@ -31,8 +32,11 @@ class EnvironmentConfig:
     n_hidden: int = 64
     mean_neighbours: float = 20.0
     softening: float = 0.4
+    correlation: int = 1
 
     def __post_init__(self) -> None:
+        if self.correlation not in {1, 2}:
+            raise ValueError(f"found a correlation of {self.correlation}; expected 1 or 2")
         sizes = (self.cutoff, self.n_contracted, self.n_radial, self.n_hidden, self.mean_neighbours, self.softening)
         if min(sizes) <= 0 or self.highest_degree < 0 or self.n_channels < self.n_contracted:
             raise ValueError(
@@ -100,7 +104,7 @@ class DeepDensityConfig:
         clusters: What each atom brings. None: there are no clusters, and each point looks at its own surroundings.
 
     Raises:
-        ValueError: If the elements are not rising atomic numbers.
+        ValueError: If the elements are not rising atomic numbers, or something needs clusters that are not there.
     """
 
     elements: tuple[int, ...]
@@ -113,6 +117,10 @@ class DeepDensityConfig:
         if not self.elements or list(self.elements) != sorted(set(self.elements) & set(known)):
             raise ValueError(
                 f"found elements {self.elements}; expected atomic numbers from 1 to {known[-1]}, rising, each once"
+            )
+        if self.environment.correlation > 1 and self.clusters is None:
+            raise ValueError(
+                "found a correlation of 2 without clusters; expected 1: points multiply nothing"
             )
 
     @property

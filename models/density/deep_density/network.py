@@ -11,18 +11,20 @@ continuous derivatives at its cutoff, and nothing depends on the size of a struc
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import silu
+from torch.nn.functional import pad, silu
 
 from models.basis.harmonics import degrees, solid_harmonics
 from models.decoder.pairs import PointPairs
+from models.density.deep_density.clusters import FirstLayer, LastLayer, Seen, shells_at_knots
 from models.density.deep_density.config import DeepDensityConfig, EnvironmentConfig
 from models.graph import Graph
-from models.layers import SILU_GAIN, Edges, EdgeScalars, Mixing, SoftNorm, weights_from_seed
+from models.layers import SILU_GAIN, Edges, EdgeScalars, Mixing, SoftNorm, Square, weights_from_seed
 from models.radial import gaussian_shells, polynomial_envelope
 
 N_KIND_SCALARS = 16
@@ -264,6 +266,8 @@ class ClusterNetwork(DeepDensityNetwork):
             environment, n_hidden = config.environment, config.clusters.n_hidden
             self.clusters, n_species = config.clusters, len(config.elements)
             n_degrees = environment.highest_degree + 1
+            if environment.correlation > 1:
+                self.square = Square(environment.highest_degree, environment.n_channels, n_species)
             self.code = Dense(environment.n_invariants, environment.n_hidden, (1 + n_degrees) * n_hidden)
             self.angular = nn.Parameter(torch.randn(n_species, n_degrees, environment.n_channels, n_hidden))
             self.radial = nn.Parameter(torch.randn(n_species, self.clusters.n_radial, 2 * n_hidden))
@@ -273,50 +277,111 @@ class ClusterNetwork(DeepDensityNetwork):
 
     def surroundings(self, graph: Graph) -> Surroundings:
         tensors, config = self.around_atoms(graph), self.config.environment
+        if config.correlation > 1:
+            tensors = self.environment.norm(self.square(tensors, graph.species))
         invariants = self.environment.invariants(tensors)
         shift, *gates = self.code(invariants).split(self.clusters.n_hidden, 1)
-        weights = (self.angular * config.n_channels**-0.5).index_select(0, graph.species)
-        degree = self.environment.degree
-        angular = torch.einsum("nmk,nmkh->nmh", tensors, weights.index_select(1, degree))
-        angular = angular * torch.stack(gates, 1).index_select(1, degree)
+        angular = self._angular(tensors, graph.species) * torch.stack(gates, 1).index_select(1, self.environment.degree)
         layers = torch.cat([angular[:, :1] + shift[:, None], angular[:, 1:]], 1)
         return Surroundings(graph.species, invariants, layers * (config.highest_degree + 1) ** -0.5)
+
+    def _angular(self, tensors: Tensor, species: Tensor) -> Tensor:
+        """T with its channels mixed by weights of the atom's element and the degree, [n_atoms, (L + 1)², n_hidden]."""
+        weights = self.angular * self.config.environment.n_channels**-0.5
+        mixed = tensors.new_zeros(*tensors.shape[:2], self.clusters.n_hidden)
+        for kind, of_kind in enumerate(weights):
+            mine = torch.nonzero(species == kind).squeeze(1)
+            there = tensors.index_select(0, mine)
+            parts = [there[:, degree**2 : (degree + 1) ** 2] @ one for degree, one in enumerate(of_kind)]
+            mixed = mixed.index_copy(0, mine, torch.cat(parts, 1))
+        return mixed
 
     def added(self, surroundings: Surroundings, probes: Probes) -> Tensor:
         if surroundings.layers is None:
             raise ValueError("found surroundings without clusters; expected those of a ClusterNetwork")
         lengths = torch.linalg.vector_norm(probes.vectors, dim=1)
-        harmonics = self.environment.harmonics(probes.vectors, lengths).split(probes.counts)
-        # Atom by atom, for the first layer is each atom's own; then element by element.
-        layers = surroundings.layers[probes.atoms].unbind(0)
-        angular = torch.cat([there @ layer for there, layer in zip(harmonics, layers, strict=True)])
-        species, n_pairs = _runs(surroundings.species[probes.atoms].tolist(), probes.counts)
-        parts = zip(species, angular.split(n_pairs), lengths.split(n_pairs), strict=True)
-        values = torch.cat([self._values(*part) for part in parts]) * self._fading(lengths)
+        species, n_pairs, n_atoms = _runs(surroundings.species[probes.atoms].tolist(), probes.counts)
+        compiled = lengths.device.type == "cpu" and lengths.dtype == torch.float32 and not lengths.requires_grad
+        values_of = self._compiled_values if compiled else self._values
+        counts = iter(probes.counts)
+        values = [
+            values_of(kind, vectors, list(islice(counts, len(layers))), layers)
+            for kind, vectors, layers in zip(
+                species,
+                probes.vectors.split(n_pairs),
+                surroundings.layers[probes.atoms].split(n_atoms),
+                strict=True,
+            )
+        ]
         total = torch.zeros(probes.n_points, dtype=torch.float64, device=lengths.device)
-        return total.index_add(0, probes.points, (self.scale * values).double())
+        return total.index_add(0, probes.points, (self.scale * torch.cat(values) * self._fading(lengths)).double())
 
     def _fading(self, lengths: Tensor) -> Tensor:
         """What every cluster is multiplied by at some distances, v·u, [n_pairs]."""
         decay = torch.exp(1 - torch.sqrt(1 + (lengths / self.clusters.decay_length).square()))
         return decay * polynomial_envelope(lengths, self.clusters.cutoff)
 
-    def _values(self, species: int, angular: Tensor, lengths: Tensor) -> Tensor:
-        """What atoms of one element bring to their points, before it fades and without σ, [n_pairs]."""
-        radial = gaussian_shells(lengths, self.clusters.cutoff, self.clusters.n_radial)
-        gate, shift = (radial @ (self.radial[species] * self.clusters.n_radial**-0.5)).chunk(2, 1)
-        hidden = silu((gate * angular + shift) * 2**-0.5 + self.biases[species, 0]) * SILU_GAIN
-        scale = self.clusters.n_hidden**-0.5
-        hidden = silu(hidden @ (self.hidden[species] * scale) + self.biases[species, 1]) * SILU_GAIN
-        return hidden @ (self.last[species] * scale)
+    def _values(self, species: int, vectors: Tensor, counts: list[int], layers: Tensor) -> Tensor:
+        """What atoms of one element bring to their points, before it fades and without σ, [n_pairs].
+
+        Args:
+            species: Index of the element.
+            vectors: From the atom to the point in Å, those of the first atom first, [n_pairs, 3].
+            counts: Pairs of each atom.
+            layers: A of each, [n_atoms, (L + 1)², n_hidden].
+        """
+        lengths = torch.linalg.vector_norm(vectors, dim=1)
+        harmonics = self.environment.harmonics(vectors, lengths).split(counts)
+        angular = torch.cat([there @ layer for there, layer in zip(harmonics, layers.unbind(0), strict=True)])
+        weights = self._weights(species)
+        radial = gaussian_shells(lengths, self.clusters.cutoff, self.clusters.n_radial) @ weights.radial
+        gate, shift = radial.chunk(2, 1)
+        hidden = silu(gate * angular + shift + weights.first_bias)
+        return silu(torch.addmm(weights.second_bias, hidden, weights.hidden)) @ weights.last
+
+    def _compiled_values(self, species: int, vectors: Tensor, counts: list[int], layers: Tensor) -> Tensor:
+        """The same, compiled."""
+        clusters, weights = self.clusters, self._weights(species)
+        shells = shells_at_knots(clusters.cutoff, clusters.n_radial)
+        table = shells @ weights.radial + pad(weights.first_bias, (clusters.n_hidden, 0))
+        seen = Seen.of(vectors, counts, self.config.environment, clusters)
+        hidden = FirstLayer.apply(seen, layers, table)
+        return LastLayer.apply(torch.addmm(weights.second_bias, hidden, weights.hidden), weights.last)
+
+    def _weights(self, species: int) -> "ClusterWeights":
+        """Those of one element, what they are scaled by included."""
+        first, second = self.biases[species]
+        scale = self.clusters.n_hidden**-0.5 * SILU_GAIN
+        radial = self.radial[species] * (2 * self.clusters.n_radial) ** -0.5
+        return ClusterWeights(radial, first, self.hidden[species] * scale, second, self.last[species] * scale)
 
 
-def _runs(species: list[int], counts: list[int]) -> tuple[list[int], list[int]]:
-    """Elements of atoms that lie in runs of one element each, and the sums of their counts."""
-    kinds, sums = list(dict.fromkeys(species)), dict.fromkeys(species, 0)
+class ClusterWeights(NamedTuple):
+    """Weights of what an atom brings to a point.
+
+    Attributes:
+        radial: What a gate and a shift ask of its distance, [n_radial, 2 n_hidden].
+        first_bias: Of the first layer, [n_hidden].
+        hidden: From the first to the second, [n_hidden, n_hidden].
+        second_bias: Of the second, [n_hidden].
+        last: Of the sum, [n_hidden].
+    """
+
+    radial: Tensor
+    first_bias: Tensor
+    hidden: Tensor
+    second_bias: Tensor
+    last: Tensor
+
+
+def _runs(species: list[int], counts: list[int]) -> tuple[list[int], list[int], list[int]]:
+    """Elements of atoms that lie in runs of one element each, the sums of their counts, and their numbers."""
+    kinds = list(dict.fromkeys(species))
+    sums, numbers = dict.fromkeys(kinds, 0), dict.fromkeys(kinds, 0)
     for one, count in zip(species, counts, strict=True):
         sums[one] += count
-    return kinds, list(sums.values())
+        numbers[one] += 1
+    return kinds, list(sums.values()), list(numbers.values())
 
 
 def deep_density_network(config: DeepDensityConfig, seed: int = 0) -> DeepDensityNetwork:

@@ -15,6 +15,7 @@ def test_a_configuration_survives_its_table(name):
         (lambda: EnvironmentConfig(0.0, 2, 4, 2, 4), "expected sizes above zero"),
         (lambda: EnvironmentConfig(3.0, -1, 4, 2, 4), "degrees from 0 on"),
         (lambda: EnvironmentConfig(3.0, 2, 2, 4, 4), "no more contracted channels"),
+        (lambda: EnvironmentConfig(3.0, 2, 4, 2, 4, correlation=3), "found a correlation of 3; expected 1 or 2"),
         (lambda: ClusterConfig(3.0, 0, 8, 0.5), "expected sizes above zero"),
         (lambda: ClusterConfig(3.0, 4, 8, 0.0), "expected sizes above zero"),
         (lambda: BackgroundConfig(3.0, 1), "two functions at least"),
@@ -42,6 +43,12 @@ def test_elements_are_rising_atomic_numbers(elements):
 def test_a_table_of_something_else_is_refused(change, match):
     with pytest.raises(ValueError, match=match):
         DeepDensityConfig.from_dict(CONFIGS["probe"].as_dict() | change)
+
+
+def test_points_that_look_around_multiply_nothing():
+    environment = CONFIGS["triples"].as_dict()["environment"]
+    with pytest.raises(ValueError, match="found a correlation of 2 without clusters"):
+        DeepDensityConfig.from_dict(CONFIGS["probe"].as_dict() | {"environment": environment})
 
 
 def test_a_table_without_environment_is_refused():
