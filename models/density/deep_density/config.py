@@ -119,9 +119,7 @@ class DeepDensityConfig:
                 f"found elements {self.elements}; expected atomic numbers from 1 to {known[-1]}, rising, each once"
             )
         if self.environment.correlation > 1 and self.clusters is None:
-            raise ValueError(
-                "found a correlation of 2 without clusters; expected 1: points multiply nothing"
-            )
+            raise ValueError("found a correlation of 2 without clusters; expected 1: points multiply nothing")
 
     @property
     def probe_cutoff(self) -> float:

@@ -142,8 +142,7 @@ class Environment(nn.Module):
             harmonics=self.harmonics(vectors, lengths),
         )
         channels = self.channels(self.embedding, edges) * self.config.mean_neighbours**-0.5
-        tensors = channels.new_zeros(n_places, self.config.n_harmonics, self.config.n_channels)
-        return self.norm(tensors.index_add(0, places, edges.harmonics[:, :, None] * channels[:, None]))
+        return self.norm(_sums_of_products(edges.harmonics, channels, places, n_places))
 
     def invariants(self, tensors: Tensor) -> Tensor:
         """T_00 and D of some places, [n_places, n_invariants]."""
@@ -153,6 +152,27 @@ class Environment(nn.Module):
             contracted = of_degree[:, :, : self.config.n_contracted]
             parts.append(torch.einsum("nmk,nmj->nkj", of_degree, contracted).flatten(1) / (2 * degree + 1))
         return torch.cat(parts, 1)
+
+
+def _sums_of_products(left: Tensor, right: Tensor, places: Tensor, n_places: int) -> Tensor:
+    """Σ left ⊗ right over the pairs of each place, [n_pairs, n], [n_pairs, m] → [n_places, n, m].
+
+    As products of matrices, one a place, filled up with zeros to as many pairs as the place with most has: products of
+    single pairs would be the largest arrays of a training step.
+    """
+    counts = torch.bincount(places, minlength=n_places)
+    width = int(counts.max()) if n_places else 0
+    order = torch.argsort(places, stable=True)
+    # Place p's pairs, one after the other of the list, go to slots from p · width on.
+    moves = width * torch.arange(n_places, device=places.device) - (counts.cumsum(0) - counts)
+    slots = torch.arange(len(places), device=places.device) + moves.index_select(0, places.index_select(0, order))
+    lefts, rights = (
+        one.new_zeros(n_places * width, one.shape[1])
+        .index_copy(0, slots, one.index_select(0, order))
+        .view(n_places, width, one.shape[1])
+        for one in (left, right)
+    )
+    return torch.bmm(lefts.transpose(1, 2), rights)
 
 
 class Dense(nn.Module):
