@@ -3,11 +3,11 @@ r"""How far a predicted density is expected to be from the reference, atom by at
 A Gaussian mixture knows the surroundings that a network has learned from (Zhu, Batzner, Musaelian, Kozinsky, J. Chem.
 Phys. 158, 164111 (2023)); what lies far from them is drawn worse. An atom's share of ∫|Δρ| is then
 
-.. math:: e_i = A_i \exp(a_{Z_i} + s\, \min(u_i, u_{max}))
+.. math:: e_i = \exp(a_{Z_i} + s\, \min(u_i, u_{max}))
 
-with A_i the size of what the network adds at the atom, u_i the mixture's negative log-likelihood of its features, and
-a and s fitted on structures that were held out (`training.calibration`). Every part is the atom's own: sums over atoms
-are size-consistent, and neither order nor orientation matter.
+with u_i the mixture's negative log-likelihood of its features, and a and s fitted on structures that were held out
+(`training.calibration`). Every part is the atom's own: sums over atoms are size-consistent, and neither order nor
+orientation matter.
 
 Beyond u_max nothing was calibrated: such an atom is unfamiliar. So is one with neighbours nearer or farther, more or
 fewer, than its element had in all that was learned from. Features do not say that where elements are many and
@@ -30,9 +30,6 @@ from models.interface import ExpectedError, FloatArray
 GAUGE = "uncertainty"
 """Where a checkpoint keeps the gauge: a table of the configuration, and a prefix of tensors with a dot."""
 
-SMALLEST_AMPLITUDE = 1e-4
-"""e·Å^(−3/2): an atom at which a network adds nothing is not therefore exact."""
-
 SMALLEST_DENSITY = 1e-3
 """e/Å³ of other atoms; less is no neighbour."""
 
@@ -47,20 +44,17 @@ class AtomTraits:
     Attributes:
         species: Index of its element in the model's list, [n_atoms].
         features: Scalar features of the trunk, [n_atoms, n_features].
-        amplitudes: √∫φ² of the functions that the network adds at the atom, in e·Å^(−3/2), float64, [n_atoms]; 1 for a
-            network that adds no functions.
         crowding: How near the others are, float64, [n_atoms, 2]: ln of their free atoms' density at the atom in e/Å³,
             and ln of the distance of the nearest in Å.
     """
 
     species: Tensor
     features: Tensor
-    amplitudes: Tensor
     crowding: Tensor
 
     def chosen(self, atoms: Tensor) -> "AtomTraits":
         """Those of some atoms, by their indices."""
-        return AtomTraits(self.species[atoms], self.features[atoms], self.amplitudes[atoms], self.crowding[atoms])
+        return AtomTraits(self.species[atoms], self.features[atoms], self.crowding[atoms])
 
 
 def crowding_of(graph: Graph, brought: Sequence[FloatArray]) -> Tensor:
@@ -160,7 +154,7 @@ class Gauge:
 
     Attributes:
         learned: The surroundings that were learned from.
-        offsets: a of each element, for amplitudes in e·Å^(−3/2) and errors in electrons, float64, [n_species].
+        offsets: a of each element, for errors in electrons, float64, [n_species].
         margins: Excesses of crowding with which an atom is still familiar, float64, [2].
         calibration: The figures.
     """
@@ -185,7 +179,7 @@ class Gauge:
             likelihoods: u of their features, [n_atoms].
         """
         seen = likelihoods.clamp(max=self.calibration.familiar)
-        return traits.amplitudes * torch.exp(self.offsets[traits.species] + self.calibration.slope * seen)
+        return torch.exp(self.offsets[traits.species] + self.calibration.slope * seen)
 
     def expected_error(self, traits: AtomTraits, n_electrons: float) -> ExpectedError:
         """The error of one structure.

@@ -64,7 +64,7 @@ MOST_FOLDS = 4
 FEWEST_RANKED = 10
 """Structures that a rank correlation takes."""
 
-ATOMS_OF_AN_OFFSET = 20
+ATOMS_OF_AN_OFFSET = 2
 """Atoms of an element whose own mean counts as much as that of all elements."""
 
 SMALLEST_ERROR = 1e-6
@@ -274,15 +274,14 @@ def _rarely_exceeded(worst: Sequence[float]) -> float:
 def _relation(seen: Sequence[Seen], familiar: float, n_species: int) -> tuple[float, FloatArray]:
     """s, and a of each element: its own as far as it has atoms, else the common one."""
     likelihoods = np.concatenate([one.likelihoods.numpy() for one in seen]).clip(max=familiar)
-    amplitudes = np.concatenate([one.case.traits.amplitudes.numpy() for one in seen])
     errors = np.concatenate([one.case.errors for one in seen])
     species = np.concatenate([one.case.traits.species.numpy() for one in seen])
-    relative = np.log(np.maximum(errors, SMALLEST_ERROR) / amplitudes)
+    logarithms = np.log(np.maximum(errors, SMALLEST_ERROR))
     variance = float(likelihoods.var())
     # Never falling: what is less familiar is not for that reason better known.
-    common = float(np.mean((likelihoods - likelihoods.mean()) * relative))
+    common = float(np.mean((likelihoods - likelihoods.mean()) * logarithms))
     slope = max(0.0, common / variance) if variance else 0.0
-    left = relative - slope * likelihoods
+    left = logarithms - slope * likelihoods
     n_atoms, sums = (np.bincount(species, one, n_species) for one in (None, left - left.mean()))
     return slope, left.mean() + sums / (n_atoms + ATOMS_OF_AN_OFFSET)
 

@@ -84,18 +84,6 @@ class Orbitals:
         widths = (pi / exponents) ** 1.5
         return (weights * widths[..., None] * (2 * exponents[..., None]) ** -degree).sum(1) * double_factorial
 
-    def square_integrals(self) -> Tensor:
-        r"""∫ f² d³r of the sum f of the functions of each centre, in e²·Å⁻³, float64, [n_centres].
-
-        .. math:: \sum_{lm} \frac{4\pi}{2l+1} \sum_{jk} c_{jlm} c_{klm}
-            \Big(\frac{2\sqrt{\alpha_j \alpha_k}}{\alpha_j + \alpha_k}\Big)^{l + 3/2}
-        """
-        exponents, coefficients, degree = self.exponents.double(), self.coefficients.double(), self._degrees
-        first, second = exponents[:, :, None, None], exponents[:, None, :, None]
-        overlaps = (2 * torch.sqrt(first * second) / (first + second)) ** (degree + 1.5)
-        of_harmonics = torch.einsum("cjm,cjkm,ckm->cm", coefficients, overlaps, coefficients) * 4 * pi
-        return (of_harmonics / (2 * degree + 1)).sum(1) / BOHR**3
-
     def radii(self) -> Tensor:
         """Distance in Å from each centre beyond which its functions are left out, float64, [n_centres].
 

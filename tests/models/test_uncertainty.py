@@ -42,7 +42,7 @@ def traits(n_atoms: int = 4, seed: int = 0) -> AtomTraits:
     rng = np.random.default_rng(seed)
     features = np.arange(N_FEATURES) + rng.normal(0, 0.2, (n_atoms, N_FEATURES))
     species = torch.arange(n_atoms) % 2
-    return AtomTraits(species, tensor(features), tensor(rng.uniform(0.5, 2, n_atoms)), tensor([[-0.5, 0.7]] * n_atoms))
+    return AtomTraits(species, tensor(features), tensor([[-0.5, 0.7]] * n_atoms))
 
 
 def test_the_mixture_is_that_of_scikit_learn():
@@ -66,7 +66,7 @@ def test_the_error_of_an_atom_is_the_formula():
     atoms = traits()
     likelihoods = mixture().negative_log_likelihoods(atoms.features).numpy()
     assert likelihoods.max() < 9
-    expected = atoms.amplitudes.numpy() * np.exp(np.array([-3, -2, -3, -2]) + 0.2 * likelihoods)
+    expected = np.exp(np.array([-3, -2, -3, -2]) + 0.2 * likelihoods)
     found = gauge().expected_error(atoms, n_electrons=8.0)
     np.testing.assert_allclose(found.per_atom, expected)
     assert found.value == pytest.approx(expected.sum() / 8)

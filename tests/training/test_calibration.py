@@ -36,7 +36,7 @@ def traits(rng: np.random.Generator, n_atoms: int) -> AtomTraits:
     species = rng.integers(0, 2, n_atoms)
     features = rng.normal(species[:, None] * 3.0, 1.0, (n_atoms, 4))
     crowding = np.clip(rng.normal(0, 0.1, (n_atoms, 2)), -0.2, 0.2)
-    return AtomTraits(*(torch.from_numpy(one) for one in (species, features, rng.uniform(1, 2, n_atoms), crowding)))
+    return AtomTraits(*(torch.from_numpy(one) for one in (species, features, crowding)))
 
 
 @cache
@@ -50,7 +50,7 @@ def case(learned: Learned, rng: np.random.Generator, group: str, noise: float = 
     atoms = traits(rng, 12)
     likelihoods = learned.mixture.negative_log_likelihoods(atoms.features).numpy()
     chance = noise * (rng.normal() + 0.5 * rng.normal(size=12))
-    errors = atoms.amplitudes.numpy() * np.exp(OFFSETS[atoms.species.numpy()] + slope * likelihoods + chance)
+    errors = np.exp(OFFSETS[atoms.species.numpy()] + slope * likelihoods + chance)
     return Case(atoms, errors, 40.0, group)
 
 

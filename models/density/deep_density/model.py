@@ -265,7 +265,6 @@ class Batch:
         return AtomTraits(
             self.graph.species.cpu(),
             self.surroundings.features.cpu(),
-            torch.ones(self.graph.n_atoms, dtype=torch.float64),
             crowding_of(self.graph, brought),
         )
 

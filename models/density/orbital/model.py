@@ -20,7 +20,7 @@ from models.density.orbital.config import OrbitalConfig
 from models.density.orbital.network import Expansion, OrbitalNetwork, expanded
 from models.density.promolecule import Promolecule, PromoleculeField
 from models.interface import DensityField, ExpandedField, ExpectedError, FloatArray, GridShape, OutOfMemory
-from models.uncertainty import SMALLEST_AMPLITUDE, AtomTraits, Gauge, crowding_of
+from models.uncertainty import AtomTraits, Gauge, crowding_of
 from rhocast.density.expansion import DensityExpansion
 from rhocast.density.gaussian_products import GaussianProducts
 from rhocast.density.gaussians import Gaussians
@@ -146,23 +146,16 @@ def products_of(expansion: Expansion, index: int) -> AtomProducts | None:
 
 
 def traits_of(expansion: Expansion, floors: Sequence[PromoleculeField]) -> AtomTraits:
-    """What a gauge looks at of the atoms of a batch, on the CPU; a bond belongs to its ends by halves.
-
-    Products of fields are not in the amplitudes.
+    """What a gauge looks at of the atoms of a batch, on the CPU.
 
     Args:
         expansion: Orbitals of the batch.
         floors: Promolecules of its structures.
     """
     graph = expansion.graph
-    squares = expansion.atoms.square_integrals()
-    if expansion.bonds is not None:
-        halves = 0.5 * expansion.bonds.square_integrals()
-        squares = squares.index_add(0, expansion.bond_ends.flatten(), halves.repeat(2))
     return AtomTraits(
         graph.species.cpu(),
         expansion.features.detach().cpu(),
-        squares.detach().cpu().sqrt().clamp(min=SMALLEST_AMPLITUDE),
         crowding_of(graph, [floor.brought_by_others() for floor in floors]),
     )
 

@@ -49,23 +49,6 @@ def test_multipoles_are_integrals(degree):
     assert multipoles.count_nonzero() == 1
 
 
-def test_square_integrals_are_sums_over_a_fine_grid():
-    orbitals = random_orbitals(2)
-    axis = np.arange(-6, 6, 0.12)
-    points = torch.from_numpy(np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3))
-    squared, angular = (points**2).sum(1) / BOHR**2, solid_harmonics(points / BOHR, 2)
-    for found, exponents, coefficients in zip(
-        orbitals.square_integrals(), orbitals.exponents, orbitals.coefficients, strict=True
-    ):
-        values = torch.zeros(len(points), dtype=torch.float64)
-        for exponent, row in zip(exponents, coefficients, strict=True):
-            for degree in range(3):
-                norm = radial(degree, float(exponent), BOHR) * np.exp(float(exponent))
-                part = slice(degree**2, (degree + 1) ** 2)
-                values += norm * torch.exp(-exponent * squared) * (angular[:, part] @ row[part])
-        assert float(found) == pytest.approx(float((values**2).sum()) * 0.12**3, rel=1e-4)
-
-
 def test_charge_and_dipole_are_sums_over_a_fine_grid():
     orbitals = random_orbitals(3, n_centres=1)
     axis = np.arange(-8, 8, 0.16)
