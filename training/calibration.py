@@ -64,7 +64,7 @@ MOST_FOLDS = 4
 FEWEST_RANKED = 10
 """Structures that a rank correlation takes."""
 
-ATOMS_OF_AN_OFFSET = 2
+ATOMS_OF_AN_OFFSET = 1
 """Atoms of an element whose own mean counts as much as that of all elements."""
 
 SMALLEST_ERROR = 1e-6
