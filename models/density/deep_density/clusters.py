@@ -78,6 +78,24 @@ class Seen(NamedTuple):
         )
 
 
+class ClusterWeights(NamedTuple):
+    """Weights of what an atom brings to a point.
+
+    Attributes:
+        radial: What a gate and a shift ask of its distance, [n_radial, 2 n_hidden].
+        first_bias: Of the first layer, [n_hidden].
+        hidden: From the first to the second, [n_hidden, n_hidden].
+        second_bias: Of the second, [n_hidden].
+        last: Of the sum, [n_hidden].
+    """
+
+    radial: Tensor
+    first_bias: Tensor
+    hidden: Tensor
+    second_bias: Tensor
+    last: Tensor
+
+
 @lru_cache(maxsize=16)
 def shells_at_knots(cutoff: float, n_shells: int) -> Tensor:
     """The coefficients c of each of `gaussian_shells`, from a knot before 0 to two beyond the cutoff, [n_knots, K]."""

@@ -12,7 +12,6 @@ continuous derivatives at its cutoff, and nothing depends on the size of a struc
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from itertools import islice, pairwise
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,7 +20,7 @@ from torch.nn.functional import pad, silu
 
 from models.basis.harmonics import degrees, solid_harmonics
 from models.decoder.pairs import PointPairs
-from models.density.deep_density.clusters import FirstLayer, LastLayer, Seen, shells_at_knots
+from models.density.deep_density.clusters import ClusterWeights, FirstLayer, LastLayer, Seen, shells_at_knots
 from models.density.deep_density.config import DeepDensityConfig, EnvironmentConfig
 from models.graph import Graph
 from models.layers import SILU_GAIN, Edges, EdgeScalars, Mixing, SoftNorm, Square, weights_from_seed
@@ -368,30 +367,12 @@ class ClusterNetwork(DeepDensityNetwork):
         hidden = FirstLayer.apply(seen, layers, table)
         return LastLayer.apply(torch.addmm(weights.second_bias, hidden, weights.hidden), weights.last)
 
-    def _weights(self, species: int) -> "ClusterWeights":
+    def _weights(self, species: int) -> ClusterWeights:
         """Those of one element, what they are scaled by included."""
         first, second = self.biases[species]
         scale = self.clusters.n_hidden**-0.5 * SILU_GAIN
         radial = self.radial[species] * (2 * self.clusters.n_radial) ** -0.5
         return ClusterWeights(radial, first, self.hidden[species] * scale, second, self.last[species] * scale)
-
-
-class ClusterWeights(NamedTuple):
-    """Weights of what an atom brings to a point.
-
-    Attributes:
-        radial: What a gate and a shift ask of its distance, [n_radial, 2 n_hidden].
-        first_bias: Of the first layer, [n_hidden].
-        hidden: From the first to the second, [n_hidden, n_hidden].
-        second_bias: Of the second, [n_hidden].
-        last: Of the sum, [n_hidden].
-    """
-
-    radial: Tensor
-    first_bias: Tensor
-    hidden: Tensor
-    second_bias: Tensor
-    last: Tensor
 
 
 def _runs(species: list[int], counts: list[int]) -> tuple[list[int], list[int], list[int]]:
