@@ -182,7 +182,7 @@ def _activate_first(seen: Seen, layer: _Layer, activated: Array) -> None:
             _look(seen, first, last, harmonics, lengths)
             _set_products(harmonics, layers[atom], angular[first:last])
             for pair in range(first, last):
-                _set_radial(table, _spline(lengths[pair - first] * seen.knots_per_length), radial)
+                _set_radial(table, _spline(lengths[pair - first] * seen.knots_per_length, len(table)), radial)
                 there, out = angular[pair], activated[pair]
                 for hidden in range(n_hidden):
                     x = radial[hidden] * there[hidden] + radial[n_hidden + hidden]
@@ -204,7 +204,7 @@ def _gradients_of_first(seen: Seen, layer: _Layer, arriving: Array, of_layers: A
                 last = min(first + _PAIRS_AT_ONCE, ends[atom])
                 _look(seen, first, last, harmonics, lengths)
                 for pair in range(first, last):
-                    spline = _spline(lengths[pair - first] * seen.knots_per_length)
+                    spline = _spline(lengths[pair - first] * seen.knots_per_length, len(table))
                     _set_radial(table, spline, radial)
                     there, gradient, out = angular[pair], arriving[pair], of_angular[pair - first]
                     for hidden in range(n_hidden):
@@ -337,9 +337,9 @@ def _four(values: Array, row: int, column: int, down: int, right: int):
 
 
 @njit(fastmath=_FAST, error_model="numpy", cache=True)
-def _spline(place):
-    """First of the four rows of the table that a place between knots asks for, and their weights."""
-    row = int(place)
+def _spline(place, n_rows):
+    """First of the four rows of a table that a place between knots asks for, and their weights; the last beyond it."""
+    row = max(0, min(int(place), n_rows - 4))
     t = place - np.float32(row)
     s, square = _ONE - t, t * t
     cube = square * t

@@ -81,3 +81,12 @@ def test_splines_are_the_shells_up_to_the_cutoff(n_shells):
     spline = sum(weight * table[rows + step] for step, weight in enumerate(basis)) / 6
     shells = gaussian_shells(torch.from_numpy(lengths), CUTOFF, n_shells).numpy()
     np.testing.assert_allclose(spline, shells, rtol=0, atol=2e-6 * shells.max())
+
+
+@pytest.mark.parametrize("length", [CUTOFF * (1 + 1e-6), 3 * CUTOFF, 1e6])
+def test_beyond_the_cutoff_nothing_is_added(length):
+    network, counts = network_of(2, 8), [1, 0, 2, 0]
+    vectors = torch.tensor([[length, 0, 0], [0, length, 0], [0, 0, length]])
+    there = Surroundings(torch.tensor([1, 2, 1, 1]), torch.zeros(4, 0), torch.ones(4, 9, 8))
+    values = network.added(there, Probes(3, torch.arange(3), vectors, torch.tensor([2, 0, 3, 1]), counts))
+    assert values.tolist() == [0, 0, 0]
