@@ -134,7 +134,8 @@ class FirstLayer(Function):
 
     @staticmethod
     def forward(ctx: Any, seen: Seen, layers: Tensor, table: Tensor) -> Tensor:
-        angular, activated = (np.empty((len(seen.vectors), layers.shape[2]), dtype=np.float32) for _ in range(2))
+        shape = (len(seen.vectors), layers.shape[2])
+        angular, activated = np.zeros(shape, dtype=np.float32), np.empty(shape, dtype=np.float32)
         ctx.seen, ctx.layer = seen, _Layer(_array(layers), _array(table), angular)
         _activate_first(ctx.seen, ctx.layer, activated)
         return torch.from_numpy(activated)
@@ -180,8 +181,8 @@ def _activate_first(seen: Seen, layer: _Layer, activated: Array) -> None:
         for first in range(ends[atom] - seen.counts[atom], ends[atom], _PAIRS_AT_ONCE):
             last = min(first + _PAIRS_AT_ONCE, ends[atom])
             _look(seen, first, last, harmonics, lengths)
-            _set_products(harmonics, layers[atom], angular[first:last])
             for pair in range(first, last):
+                _add_rows(angular[pair], harmonics[:, pair - first], layers[atom])
                 _set_radial(table, _spline(lengths[pair - first] * seen.knots_per_length, len(table)), radial)
                 there, out = angular[pair], activated[pair]
                 for hidden in range(n_hidden):
@@ -214,7 +215,8 @@ def _gradients_of_first(seen: Seen, layer: _Layer, arriving: Array, of_layers: A
                         of_radial[hidden] = change * there[hidden]
                         of_radial[n_hidden + hidden] = change
                     _add_to_table(of_radial, spline, of_tables[part])
-                _add_products(harmonics, of_angular[: last - first], of_layers[atom])
+                for row in range(len(harmonics)):
+                    _add_rows(of_layers[atom, row], harmonics[row], of_angular[: last - first])
 
 
 @njit(parallel=True, nogil=True, fastmath=_FAST, error_model="numpy", cache=True)
@@ -285,55 +287,22 @@ def _look(seen: Seen, first: int, last: int, harmonics: Array, lengths: Array) -
 
 
 @njit(fastmath=_FAST, error_model="numpy", cache=True)
-def _set_products(harmonics: Array, layer: Array, angular: Array) -> None:
-    """Sets Σ_lm Y_lm A_lm of some pairs, [n, n_hidden], from [(L + 1)², ≥ n] and [(L + 1)², n_hidden].
+def _add_rows(total: Array, weights: Array, rows: Array) -> None:
+    """Adds a weighted sum of rows, [n] and [n, n_hidden], to [n_hidden].
 
-    Eight terms at a time, for otherwise most of the time would go to reading and writing sums.
+    Eight rows at a time, for otherwise most of the time would go to reading and writing the sum.
     """
-    n_harmonics = len(layer)
-    for pair in range(len(angular)):
-        for hidden in range(layer.shape[1]):
-            angular[pair, hidden] = np.float32(0)
-        for row in range(n_harmonics % 8):
-            weight = harmonics[row, pair]
-            for hidden in range(layer.shape[1]):
-                angular[pair, hidden] += weight * layer[row, hidden]
-        for row in range(n_harmonics % 8, n_harmonics, 8):
-            a, b, c, d = _four(harmonics, row, pair, 1, 0)
-            e, f, g, h = _four(harmonics, row + 4, pair, 1, 0)
-            for k in range(layer.shape[1]):
-                first = a * layer[row, k] + b * layer[row + 1, k] + c * layer[row + 2, k] + d * layer[row + 3, k]
-                second = e * layer[row + 4, k] + f * layer[row + 5, k] + g * layer[row + 6, k] + h * layer[row + 7, k]
-                angular[pair, k] += first + second
-
-
-@njit(fastmath=_FAST, error_model="numpy", cache=True)
-def _add_products(harmonics: Array, angular: Array, layer: Array) -> None:
-    """Adds Σ_pair Y_lm g of some pairs, [n, n_hidden], to [(L + 1)², n_hidden]; eight pairs at a time."""
-    n_pairs = len(angular)
-    for row in range(len(layer)):
-        for pair in range(n_pairs % 8):
-            weight = harmonics[row, pair]
-            for hidden in range(layer.shape[1]):
-                layer[row, hidden] += weight * angular[pair, hidden]
-        for n in range(n_pairs % 8, n_pairs, 8):
-            a, b, c, d = _four(harmonics, row, n, 0, 1)
-            e, f, g, h = _four(harmonics, row, n + 4, 0, 1)
-            for k in range(layer.shape[1]):
-                first = a * angular[n, k] + b * angular[n + 1, k] + c * angular[n + 2, k] + d * angular[n + 3, k]
-                second = e * angular[n + 4, k] + f * angular[n + 5, k] + g * angular[n + 6, k] + h * angular[n + 7, k]
-                layer[row, k] += first + second
-
-
-@njit(fastmath=_FAST, error_model="numpy", cache=True)
-def _four(values: Array, row: int, column: int, down: int, right: int):
-    """Four numbers of a matrix from one on, in steps down and to the right."""
-    return (
-        values[row, column],
-        values[row + down, column + right],
-        values[row + 2 * down, column + 2 * right],
-        values[row + 3 * down, column + 3 * right],
-    )
+    n_odd = len(rows) % 8
+    for row in range(n_odd):
+        for k in range(len(total)):
+            total[k] += weights[row] * rows[row, k]
+    for n in range(n_odd, len(rows), 8):
+        a, b, c, d = weights[n], weights[n + 1], weights[n + 2], weights[n + 3]
+        e, f, g, h = weights[n + 4], weights[n + 5], weights[n + 6], weights[n + 7]
+        for k in range(len(total)):
+            first = a * rows[n, k] + b * rows[n + 1, k] + c * rows[n + 2, k] + d * rows[n + 3, k]
+            second = e * rows[n + 4, k] + f * rows[n + 5, k] + g * rows[n + 6, k] + h * rows[n + 7, k]
+            total[k] += first + second
 
 
 @njit(fastmath=_FAST, error_model="numpy", cache=True)

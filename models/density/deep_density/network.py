@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad, silu
 
 from models.basis.harmonics import degrees, solid_harmonics
+from models.couplings import components
 from models.decoder.pairs import PointPairs
 from models.density.deep_density.clusters import ClusterWeights, FirstLayer, LastLayer, Seen, shells_at_knots
 from models.density.deep_density.config import DeepDensityConfig, EnvironmentConfig
@@ -147,7 +148,7 @@ class Environment(nn.Module):
         """T_00 and D of some places, [n_places, n_invariants]."""
         parts = [tensors[:, 0]]
         for degree in range(self.config.highest_degree + 1):
-            of_degree = tensors[:, degree**2 : (degree + 1) ** 2]
+            of_degree = tensors[:, components(degree)]
             contracted = of_degree[:, :, : self.config.n_contracted]
             parts.append(torch.einsum("nmk,nmj->nkj", of_degree, contracted).flatten(1) / (2 * degree + 1))
         return torch.cat(parts, 1)
@@ -311,7 +312,7 @@ class ClusterNetwork(DeepDensityNetwork):
         for kind, of_kind in enumerate(weights):
             mine = torch.nonzero(species == kind).squeeze(1)
             there = tensors.index_select(0, mine)
-            parts = [there[:, degree**2 : (degree + 1) ** 2] @ one for degree, one in enumerate(of_kind)]
+            parts = [there[:, components(degree)] @ one for degree, one in enumerate(of_kind)]
             mixed = mixed.index_copy(0, mine, torch.cat(parts, 1))
         return mixed
 
