@@ -1,7 +1,8 @@
 """Aluminium from one cell to 108 atoms: strained, displaced to melting, with vacancies, liquid.
 
 Every structure ends a trajectory of its own (EMT, Langevin), so each is a group. Cells of 64 and 108 atoms are there to
-test the transfer to larger cells, and never for training.
+test the transfer to larger cells, and never for training. In a cell of 32 atoms an atom's neighbourhood holds images
+that move together; those of 79, to learn from, hold none within 11 Å.
 """
 
 from dataclasses import dataclass
@@ -30,9 +31,10 @@ SUPERCELLS = {
     16: np.array([[-1, 1, 1], [1, -1, 1], [1, 1, -1]]),  # body-centred: the most compact cell of 16
     32: 2 * np.eye(3, dtype=int),
     64: np.array([[2, 2, 0], [2, -2, 0], [0, 0, 2]]),  # the least k-points of the shapes that are no mere double of 32
+    79: np.array([[-4, 2, -1], [1, 4, -3], [-3, 1, 4]]),  # the fewest atoms that need no more k-points than 108
     108: 3 * np.eye(3, dtype=int),
 }
-"""Rows are the supercell's vectors in those of the cubic cell, by number of atoms."""
+"""Rows are the supercell's vectors in those of the cubic cell (79: of the primitive cell), by number of atoms."""
 
 TRANSFER_SIZES = (64, 108)
 
@@ -67,6 +69,10 @@ PLANS: tuple[Plan, ...] = (
 )  # fmt: skip
 """Structures 0 to 45, then again: each round of 14 holds five cells of 32 atoms."""
 
+FIRST_WIDE = 1000
+WIDE_PLANS: tuple[Plan, ...] = (Plan(79, "displaced", _HOT), Plan(79, "liquid", _MOLTEN))
+"""Structures from FIRST_WIDE on, in turn."""
+
 
 def structure_set() -> StructureSet:
     about = "fcc cells of 4 to 108 sites: strained, displaced, with vacancies, liquid"
@@ -74,7 +80,8 @@ def structure_set() -> StructureSet:
 
 
 def _batch(seed: int, number: int) -> list[ReferenceStructure]:
-    plan, rng = PLANS[number % len(PLANS)], generator("aluminium", seed, number)
+    plans = PLANS if number < FIRST_WIDE else WIDE_PLANS
+    plan, rng = plans[number % len(plans)], generator("aluminium", seed, number)
     temperature = float(rng.uniform(*plan.temperatures))
     atoms = cell_of(plan, temperature, rng)
     if plan.kind != "strained":
@@ -106,7 +113,8 @@ def cell_of(plan: Plan, temperature: float, rng: np.random.Generator) -> Atoms:
     expansion = 2.4e-5 * temperature + (0.02 if plan.kind == "liquid" else 0.0)
     spread = 0.08 if plan.kind == "strained" else 0.03
     length = LATTICE_CONSTANT * (1 + expansion) * (1 + rng.uniform(-spread, spread)) ** (1 / 3)
-    atoms = make_supercell(bulk("Al", "fcc", a=length, cubic=True), SUPERCELLS[plan.n_sites])
+    unit = bulk("Al", "fcc", a=length, cubic=plan.n_sites % 4 == 0)
+    atoms = make_supercell(unit, SUPERCELLS[plan.n_sites])
     strain = rng.normal(0, 0.015, (3, 3))
     strain = (strain + strain.T) / 2
     strain -= np.eye(3) * np.trace(strain) / 3

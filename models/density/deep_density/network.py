@@ -42,8 +42,8 @@ class Probes:
         n_points: Points, with atoms near them or without.
         points: Index of each pair's point, [n_pairs].
         vectors: From the atom to the point in Å, [n_pairs, 3].
-        atoms: Atoms in the order of their pairs, those of one element together, [n_atoms].
-        counts: Pairs of each.
+        atoms: Those atoms in the order of their pairs, those of one element together, [n_atoms].
+        counts: Pairs of each, at least one.
     """
 
     n_points: int
@@ -62,12 +62,13 @@ class Probes:
             n_points: Points.
             like: A weight of the network.
         """
+        is_near = pairs.counts > 0
         return cls(
             n_points=n_points,
             points=torch.from_numpy(pairs.points).to(like.device),
             vectors=torch.from_numpy(pairs.vectors).to(like),
-            atoms=torch.from_numpy(atoms).to(like.device),
-            counts=pairs.counts.tolist(),
+            atoms=torch.from_numpy(atoms[is_near]).to(like.device),
+            counts=pairs.counts[is_near].tolist(),
         )
 
 
@@ -250,7 +251,7 @@ class ProbeNetwork(DeepDensityNetwork):
         return Surroundings(graph.species, self.environment.invariants(self.around_atoms(graph)))
 
     def added(self, surroundings: Surroundings, probes: Probes) -> Tensor:
-        counts = torch.tensor(probes.counts, device=probes.atoms.device)
+        counts = torch.tensor(probes.counts, dtype=torch.int64, device=probes.atoms.device)
         kinds = surroundings.species[probes.atoms].repeat_interleave(counts)
         of_probe = torch.full_like(kinds, len(self.config.elements))
         tensors = self.environment((kinds, of_probe), -probes.vectors, probes.points, probes.n_points)
@@ -334,7 +335,8 @@ class ClusterNetwork(DeepDensityNetwork):
             )
         ]
         total = torch.zeros(probes.n_points, dtype=torch.float64, device=lengths.device)
-        return total.index_add(0, probes.points, (self.scale * torch.cat(values) * self._fading(lengths)).double())
+        brought = torch.cat([lengths.new_zeros(0), *values])
+        return total.index_add(0, probes.points, (self.scale * brought * self._fading(lengths)).double())
 
     def _fading(self, lengths: Tensor) -> Tensor:
         """What every cluster is multiplied by at some distances, v·u, [n_pairs]."""

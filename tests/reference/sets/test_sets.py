@@ -1,7 +1,7 @@
 """Laws of every generator of structures."""
 
 from importlib.util import find_spec
-from itertools import islice
+from itertools import islice, product
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from reference.errors import MissingPackage, UnknownSet
 from reference.sets import aluminium, crystals, water
 from reference.sets.prototypes import METALS, OXIDATION_STATES, PROTOTYPES, compositions
 from reference.sets.radii import IONIC_RADIUS, atomic_volume, lattice_constant
+from reference.settings import ALUMINIUM
 from reference.structure import refusal, split_by_group, split_by_turn
 from rhocast.elements import MAGNETIC_ELEMENTS, SYMBOLS
 
@@ -107,7 +108,9 @@ def test_aluminium_has_the_cells_that_the_issue_asks_for():
     assert {plan.kind for plan in aluminium.PLANS} == {"strained", "displaced", "vacancy", "liquid"}
 
 
-@pytest.mark.parametrize("plan", dict.fromkeys(aluminium.PLANS), ids=lambda plan: f"{plan.n_sites}-{plan.kind}")
+@pytest.mark.parametrize(
+    "plan", dict.fromkeys(aluminium.PLANS + aluminium.WIDE_PLANS), ids=lambda plan: f"{plan.n_sites}-{plan.kind}"
+)
 def test_an_aluminium_cell_is_fcc_before_it_moves(plan):
     atoms = aluminium.cell_of(plan, 300.0, np.random.default_rng(0))
     assert len(atoms) == plan.n_sites - (plan.kind == "vacancy")
@@ -119,6 +122,15 @@ def test_an_aluminium_cell_is_fcc_before_it_moves(plan):
 def test_large_aluminium_cells_are_only_for_the_test():
     large = [k for k, plan in enumerate(aluminium.PLANS) if plan.n_sites in aluminium.TRANSFER_SIZES]
     assert next(sets.structure_set("aluminium").structures(0, large[0])).split == "test"
+
+
+def test_wide_aluminium_cells_hold_no_images_nearby_and_cost_no_more_k_points_than_that_of_108():
+    images = np.array([shift for shift in product((-1, 0, 1), repeat=3) if any(shift)])
+    plans = (*aluminium.WIDE_PLANS, aluminium.Plan(108, "displaced"))
+    cells = [aluminium.cell_of(plan, 0.0, np.random.default_rng(0)).cell for plan in plans]
+    assert all(np.linalg.norm(images @ cell.array, axis=1).min() > 10.5 for cell in cells)
+    meshes = [2 * np.pi * ALUMINIUM.k_density * np.linalg.norm(cell.reciprocal(), axis=1) for cell in cells]
+    assert all(np.array_equal(np.ceil(mesh), (3, 3, 3)) for mesh in meshes)
 
 
 def test_every_formula_is_balanced():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from models.decoder.pairs import PointPairs
 from models.density.deep_density.network import ClusterNetwork, Probes, deep_density_network
 from models.graph import batched_graph
 from models.neighbours import neighbours_of
@@ -50,5 +51,6 @@ def test_clusters_need_a_configuration_and_surroundings_with_clusters():
 @pytest.mark.parametrize("name", CONFIGS)
 def test_nothing_is_added_where_there_are_no_atoms(name):
     network = toy(name)
-    empty = Probes(2, torch.zeros(0, dtype=torch.int64), torch.zeros(0, 3), torch.tensor([1, 2, 0]), [0, 0, 0])
+    pairs = PointPairs(np.zeros(3, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros((0, 3)))
+    empty = Probes.of(pairs, np.array([1, 2, 0]), n_points=2, like=network.scale)
     np.testing.assert_allclose(network.added(surroundings(network), empty).detach().numpy(), 0, atol=1e-7)
