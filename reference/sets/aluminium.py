@@ -2,7 +2,7 @@
 
 Every structure ends a trajectory of its own (EMT, Langevin), so each is a group. Cells of 64 and 108 atoms are there to
 test the transfer to larger cells, and never for training. In a cell of 32 atoms an atom's neighbourhood holds images
-that move together; those of 79, to learn from, hold none within 11 Å.
+that move together; those of 79, to learn from, have none nearer than 10.5 Å.
 """
 
 from dataclasses import dataclass

@@ -15,8 +15,8 @@ SETS = {
     "deep-density-malonaldehyde": "molecule-md",
     "deep-density-water": "water",
 }
-LARGEST_ERRORS = {"deep-density-aluminium": 0.005, "deep-density-malonaldehyde": 0.02, "deep-density-water": 0.02}
-"""NMAE on held-out structures; the cards say how much smaller it is."""
+LARGEST_ERRORS = {"deep-density-aluminium": 0.003, "deep-density-malonaldehyde": 0.004, "deep-density-water": 0.004}
+"""NMAE on the first held-out structures, which hold no liquid metal; the cards say how much smaller it is."""
 
 N_POINTS = 2000
 """Points of a structure that are looked at: a network is asked at each pair of a point and an atom."""
@@ -47,4 +47,4 @@ def test_structures_that_it_never_saw_are_predicted_well_and_three_times_better_
     )
     assert errors.mean < LARGEST_ERRORS[name]
     assert errors.mean < floors.mean / 3
-    assert max(abs(field.factor - 1) for field in fields) < 0.002
+    assert max(abs(field.factor - 1) for field in fields) < 0.001
