@@ -31,7 +31,7 @@ SUPERCELLS = {
     16: np.array([[-1, 1, 1], [1, -1, 1], [1, 1, -1]]),  # body-centred: the most compact cell of 16
     32: 2 * np.eye(3, dtype=int),
     64: np.array([[2, 2, 0], [2, -2, 0], [0, 0, 2]]),  # the least k-points of the shapes that are no mere double of 32
-    79: np.array([[-4, 2, -1], [1, 4, -3], [-3, 1, 4]]),  # the fewest atoms that need no more k-points than 108
+    79: np.array([[-4, 2, -1], [1, 4, -3], [-3, 1, 4]]),  # the fewest atoms with the k-points of 108, strained too
     108: 3 * np.eye(3, dtype=int),
 }
 """Rows are the supercell's vectors in those of the cubic cell (79: of the primitive cell), by number of atoms."""
