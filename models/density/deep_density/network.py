@@ -42,8 +42,8 @@ class Probes:
         n_points: Points, with atoms near them or without.
         points: Index of each pair's point, [n_pairs].
         vectors: From the atom to the point in Å, [n_pairs, 3].
-        atoms: Those atoms in the order of their pairs, those of one element together, [n_atoms].
-        counts: Pairs of each, at least one.
+        atoms: Atoms in the order of their pairs, those of one element together, [n_atoms].
+        counts: Pairs of each.
     """
 
     n_points: int
@@ -55,6 +55,8 @@ class Probes:
     @classmethod
     def of(cls, pairs: PointPairs, atoms: np.ndarray, n_points: int, like: Tensor) -> "Probes":
         """The probes of a list of pairs, on the device and with the numbers of another tensor.
+
+        Atoms without pairs are left out: clusters are copied for those near the points alone.
 
         Args:
             pairs: Atoms and points.
